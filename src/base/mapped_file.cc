@@ -36,8 +36,18 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::Open(const std::filesystem
   return std::shared_ptr<const MappedFile>(std::move(file));
 }
 
+std::shared_ptr<const MappedFile> MappedFile::FromBytes(std::vector<std::byte> bytes,
+                                                        std::filesystem::path name) {
+  auto file = std::shared_ptr<MappedFile>(new MappedFile);
+  file->path_ = std::move(name);
+  file->owned_ = std::move(bytes);
+  file->data_ = file->owned_.data();
+  file->size_ = file->owned_.size();
+  return file;
+}
+
 MappedFile::~MappedFile() {
-  if (data_) ::munmap(const_cast<std::byte*>(data_), size_);
+  if (data_ && fd_ >= 0) ::munmap(const_cast<std::byte*>(data_), size_);
   if (fd_ >= 0) ::close(fd_);
 }
 
@@ -45,6 +55,10 @@ Status MappedFile::ReadAt(uint64_t offset, std::span<std::byte> out) const {
   if (offset > size_ || out.size() > size_ - offset)
     return BadFile("{}: {} bytes wanted at offset {}, the file has {}", path_.string(), out.size(),
                    offset, size_);
+  if (fd_ < 0) {
+    if (!out.empty()) std::memcpy(out.data(), data_ + offset, out.size());
+    return {};
+  }
   size_t done = 0;
   while (done < out.size()) {
     const ssize_t n = ::pread(fd_, out.data() + done, out.size() - done,
@@ -59,7 +73,7 @@ Status MappedFile::ReadAt(uint64_t offset, std::span<std::byte> out) const {
 }
 
 void MappedFile::Drop(uint64_t offset, uint64_t length) const {
-  if (!data_ || offset >= size_) return;
+  if (fd_ < 0 || !data_ || offset >= size_) return;
   const uint64_t page = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
   const uint64_t end = length > size_ - offset ? size_ : offset + length;
   const uint64_t first = (offset + page - 1) / page * page;
@@ -69,7 +83,7 @@ void MappedFile::Drop(uint64_t offset, uint64_t length) const {
 }
 
 void MappedFile::WillNeed(uint64_t offset, uint64_t length) const {
-  if (!data_ || offset >= size_) return;
+  if (fd_ < 0 || !data_ || offset >= size_) return;
   const uint64_t page = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
   const uint64_t first = offset / page * page;
   const uint64_t end = length > size_ - offset ? size_ : offset + length;

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "base/result.h"
 
@@ -18,6 +19,9 @@ class MappedFile {
   // The size is taken from the open descriptor. Directories, devices and pipes are refused.
   // Errors: kNotFound, kBadFile. An empty file maps to an empty span.
   static Result<std::shared_ptr<const MappedFile>> Open(const std::filesystem::path& path);
+  // Bytes that are in memory already (tests, fuzzing), under a name for messages.
+  static std::shared_ptr<const MappedFile> FromBytes(std::vector<std::byte> bytes,
+                                                     std::filesystem::path name);
   ~MappedFile();
   MappedFile(const MappedFile&) = delete;
   MappedFile& operator=(const MappedFile&) = delete;
@@ -38,7 +42,8 @@ class MappedFile {
  private:
   MappedFile() = default;
   std::filesystem::path path_;
-  int fd_ = -1;
+  int fd_ = -1;  // -1: made by FromBytes, data_ points into owned_
+  std::vector<std::byte> owned_;
   const std::byte* data_ = nullptr;
   uint64_t size_ = 0;
 };
