@@ -2,9 +2,7 @@
 # carat_module(NAME DEPS...): one static library per folder of src/, made of its *.cc files, and one
 # GoogleTest program NAME_test made of its *_test.cc files.
 
-find_package(Threads REQUIRED)
-find_package(fmt REQUIRED)
-find_package(nlohmann_json REQUIRED)
+include(${CMAKE_CURRENT_LIST_DIR}/dependencies.cmake)
 
 add_library(carat_options INTERFACE)
 target_include_directories(carat_options INTERFACE ${PROJECT_SOURCE_DIR}/src
@@ -21,12 +19,11 @@ if(CARAT_SANITIZE)
 endif()
 target_link_libraries(carat_options INTERFACE fmt::fmt Threads::Threads)
 
-if(CARAT_TESTS)
-  find_package(GTest REQUIRED)
-endif()
-
 function(carat_module NAME)
   file(GLOB_RECURSE SRCS CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${NAME}/*.cc)
+  if(NOT CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+    list(FILTER SRCS EXCLUDE REGEX "/x86/")
+  endif()
   set(TESTS ${SRCS})
   list(FILTER SRCS EXCLUDE REGEX "_test\\.cc$")
   list(FILTER TESTS INCLUDE REGEX "_test\\.cc$")
