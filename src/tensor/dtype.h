@@ -43,8 +43,8 @@ std::string_view RefusedGgmlName(uint32_t id);
 // The type of a safetensors dtype string; nothing when unknown.
 std::optional<DType> FromSafetensors(std::string_view name);
 
-// Bytes of a row of `cols` elements; nothing when cols is not a multiple of the block or on overflow.
-// Rows never share a block, so a matrix takes its row count times this.
+// Bytes of a row of `cols` elements; nothing when cols is not a multiple of the block or on
+// overflow. Rows never share a block, so a matrix takes its row count times this.
 std::optional<uint64_t> RowBytes(DType type, uint64_t cols);
 
 }  // namespace carat

@@ -27,16 +27,18 @@ inline uint16_t FloatToBf16(float f) {
   return static_cast<uint16_t>((u + 0x7FFF + (u >> 16 & 1)) >> 16);
 }
 
-// IEEE binary16 with subnormals, infinities and NaN.
+// IEEE binary16 with subnormals, infinities and NaN. All cases are computed and selected without a
+// branch, so that a loop over it becomes vector code.
 inline float F16ToFloat(uint16_t h) {
-  const uint32_t sign = uint32_t{h & 0x8000u} << 16;
-  const uint32_t exp = h >> 10 & 31, mant = h & 0x3FF;
-  if (exp == 31) return BitsToFloat(sign | 0x7F800000 | mant << 13);
-  if (exp == 0) {
-    const float m = static_cast<float>(mant) * 0x1p-24f;
-    return sign ? -m : m;
-  }
-  return BitsToFloat(sign | (exp + 112) << 23 | mant << 13);
+  const uint32_t sign = (h & 0x8000u) << 16;
+  const uint32_t magnitude = h & 0x7FFFu;
+  const uint32_t normal = (magnitude << 13) + (112u << 23);
+  // Subnormals count units of 2^-24, which is the spacing of floats from 0.5 to 1: set the count
+  // there and subtract 0.5, without ever touching a subnormal float.
+  const uint32_t subnormal = FloatToBits(BitsToFloat(0x3F000000u | magnitude) - 0.5f);
+  const uint32_t finite = magnitude < 0x400u ? subnormal : normal;
+  const uint32_t special = magnitude >= 0x7C00u ? 0x7F800000u : 0u;
+  return BitsToFloat(sign | finite | special);
 }
 
 // Round to nearest even; too large becomes infinity, NaN stays NaN.
