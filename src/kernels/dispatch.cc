@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/dispatch.h"
+
+#include <cstdlib>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/cpu_info.h"
+#include "kernels/fill.h"
+
+namespace carat {
+namespace {
+
+constexpr const char* kAllIsas[] = {"scalar", "avx2", "avx512vnni"};
+
+KernelTable ScalarTable() {
+  KernelTable t;
+  t.isa = kAllIsas[0];
+  FillLinearScalar(&t.linear);
+  return t;
+}
+
+#if defined(__x86_64__)
+KernelTable Avx2Table() {
+  KernelTable t = ScalarTable();
+  t.isa = kAllIsas[1];
+  FillLinearAvx2(&t.linear);
+  return t;
+}
+
+KernelTable Avx512VnniTable() {
+  KernelTable t = Avx2Table();
+  t.isa = kAllIsas[2];
+  FillLinearAvx512Vnni(&t.linear);
+  return t;
+}
+#endif
+
+struct Tables {
+  std::vector<KernelTable> tables;
+  std::vector<const KernelTable*> runnable;
+};
+
+const Tables& AllTables() {
+  static const Tables tables = [] {
+    Tables t;
+    t.tables.push_back(ScalarTable());
+#if defined(__x86_64__)
+    const CpuInfo cpu = DetectCpu();
+    if (cpu.avx2_fma) t.tables.push_back(Avx2Table());
+    if (cpu.avx512_vnni) t.tables.push_back(Avx512VnniTable());
+#endif
+    for (const KernelTable& k : t.tables) t.runnable.push_back(&k);
+    return t;
+  }();
+  return tables;
+}
+
+struct Choice {
+  const KernelTable* table;
+  std::string error;  // empty: none
+};
+
+const Choice& Chosen() {
+  static const Choice choice = [] {
+    const auto runnable = Runnable();
+    Choice c{runnable.back(), {}};
+    const char* wanted = std::getenv("CARAT_ISA");
+    if (!wanted || !*wanted) return c;
+    std::string names;
+    for (const KernelTable* k : runnable) {
+      if (k->isa == std::string_view(wanted)) {
+        c.table = k;
+        return c;
+      }
+      names += names.empty() ? k->isa : std::string(", ") + k->isa;
+    }
+    bool known = false;
+    for (const char* isa : kAllIsas) known |= isa == std::string_view(wanted);
+    c.error = fmt::format("CARAT_ISA={}: {}; this processor runs {}", wanted,
+                          known ? "not supported here" : "no such instruction set", names);
+    return c;
+  }();
+  return choice;
+}
+
+}  // namespace
+
+const KernelTable& Kernels() { return *Chosen().table; }
+
+Status InitKernels() {
+  const Choice& c = Chosen();
+  if (!c.error.empty()) return MakeError(Code::kInvalidArgument, c.error);
+  return {};
+}
+
+std::span<const KernelTable* const> Runnable() { return AllTables().runnable; }
+
+}  // namespace carat
