@@ -27,18 +27,19 @@ inline uint16_t FloatToBf16(float f) {
   return static_cast<uint16_t>((u + 0x7FFF + (u >> 16 & 1)) >> 16);
 }
 
-// IEEE binary16 with subnormals, infinities and NaN. All cases are computed and selected without a
-// branch, so that a loop over it becomes vector code.
+// IEEE binary16 with subnormals, infinities and NaN. No branches and one unconditional float
+// operation, so that a loop over it becomes vector code.
 inline float F16ToFloat(uint16_t h) {
   const uint32_t sign = (h & 0x8000u) << 16;
   const uint32_t magnitude = h & 0x7FFFu;
-  const uint32_t normal = (magnitude << 13) + (112u << 23);
-  // Subnormals count units of 2^-24, which is the spacing of floats from 0.5 to 1: set the count
-  // there and subtract 0.5, without ever touching a subnormal float.
-  const uint32_t subnormal = FloatToBits(BitsToFloat(0x3F000000u | magnitude) - 0.5f);
-  const uint32_t finite = magnitude < 0x400u ? subnormal : normal;
+  // A subnormal gets the exponent of 2^-14, the place value of its missing leading one, which is
+  // then subtracted. This never touches a subnormal float.
+  const uint32_t one_exponent = magnitude < 0x400u ? 1u << 23 : 0u;
+  const uint32_t leading_one = magnitude < 0x400u ? 113u << 23 : 0u;
+  const uint32_t widened = (magnitude << 13) + (112u << 23) + one_exponent;
+  const float finite = BitsToFloat(widened) - BitsToFloat(leading_one);
   const uint32_t special = magnitude >= 0x7C00u ? 0x7F800000u : 0u;
-  return BitsToFloat(sign | finite | special);
+  return BitsToFloat(sign | FloatToBits(finite) | special);
 }
 
 // Round to nearest even; too large becomes infinity, NaN stays NaN.

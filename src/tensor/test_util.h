@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Helpers of this folder's tests.
+// Shared by this folder's tests.
 #pragma once
 
 #include <cstddef>
