@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// A model's weights prepared for one numeric mode: what the forward pass multiplies with.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "base/result.h"
+#include "base/thread_pool.h"
+#include "kernels/mode_kernels.h"
+#include "model/config.h"
+#include "model/tensors.h"
+#include "ops/linear.h"
+
+namespace carat {
+
+struct LayerWeights {
+  std::vector<float> attn_norm, q_norm, k_norm, post_attn_norm, ffn_norm, post_ffn_norm;
+  Linear q, k, v, o, gate, up, down;
+  float layer_scale = 1;
+  Linear ple_gate, ple_out;
+  std::vector<float> ple_post_norm;
+  Linear router;
+  std::vector<float> router_norm;   // router.scale * D^-1/2: the weight of the router's norm
+  std::vector<float> expert_scale;
+  std::vector<Linear> expert_gate, expert_up, expert_down;
+  std::vector<float> post_ffn_norm_1, pre_ffn_norm_2, post_ffn_norm_2;
+};
+
+// Immutable once made; shared by all contexts of a model.
+struct Weights {
+  Config config;
+  NumericMode mode = NumericMode::kFast;
+  const ModeKernels* kernels = nullptr;
+  float embedding_scale = 1;  // rounded to bfloat16 on request
+  RowTable embedding, ple_table;
+  Linear output;
+  std::vector<float> output_norm, ple_norm;
+  // Per-layer inputs of the layers that own caches, and of the others: a prefill needs the second
+  // part only for rows whose logits are wanted (text-model.md 8.1).
+  Linear ple_projection_own, ple_projection_rest;
+  std::vector<LayerWeights> layers;
+  ModelTensors tensors;       // keeps the files mapped
+  // Biggest widths, for scratch.
+  int max_head_dim = 0, max_kv_width = 0, max_q_width = 0, max_ff = 0;
+};
+
+struct PrepareOptions {
+  NumericMode mode = NumericMode::kFast;
+  bool bf16_embedding_scale = false;
+  std::function<bool(double)> progress;  // fraction of bytes done; false cancels
+};
+
+// Packs what the mode packs, giving source pages back as it goes, so that memory never holds both.
+// Errors: kCancelled.
+Result<std::shared_ptr<const Weights>> PrepareWeights(const Config& config, ModelTensors tensors,
+                                                      const PrepareOptions& options,
+                                                      ThreadPool& pool);
+
+// Bytes that PrepareWeights will hold, for the memory plan: anonymous memory, and file bytes read
+// in place by the forward pass.
+struct WeightBytes {
+  uint64_t anonymous = 0, mapped = 0;
+  uint64_t largest_source = 0;  // biggest matrix that is packed: resident beside its panels
+  uint64_t parameters = 0;      // elements in use, tables included
+};
+WeightBytes CountWeights(const Config& config, const ModelTensors& tensors, NumericMode mode);
+
+}  // namespace carat
