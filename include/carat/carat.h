@@ -226,15 +226,22 @@ class TextCodec {
   virtual int32_t size() const = 0;
 };
 
-// What `carat inspect` does with any file. `as`: "" (guessed), "container", "model", "split",
-// "adapter", "mmproj", "safetensors", "safetensors-index". `base`: the base model of an adapter.
-struct InspectReport {
-  std::string kind;     // one of the above
-  std::string json;     // everything, as a JSON object
-  std::string text;     // the same for people
+struct InspectOptions {
+  // "" (guessed), "container", "model", "split", "adapter", "mmproj", "safetensors",
+  // "safetensors-index".
+  std::string as;
+  std::filesystem::path base;  // the base model of an adapter; may be empty
+  bool tensors = false;        // list every tensor and its shape
+  LoadOptions load;            // what the memory plan of a model is made for
 };
-Result<InspectReport> Inspect(const std::filesystem::path& path, std::string_view as,
-                              const std::filesystem::path& base, const LoadOptions& options);
+struct InspectReport {
+  std::string kind;  // one of the above
+  std::string json;  // everything, as a JSON object
+  std::string text;  // the same for people
+};
+// What `carat inspect` shows of any file; only headers are read. Errors: kNotFound, kBadFile,
+// kInvalidArgument (an unknown kind).
+Result<InspectReport> Inspect(const std::filesystem::path& path, const InspectOptions& options);
 
 // "avx512vnni", "avx2", "scalar": the kernels this process uses. Errors: kInvalidArgument when
 // CARAT_ISA names one that this machine lacks.
