@@ -34,6 +34,9 @@ struct GgufValue {
                                      // (strings with their lengths)
 };
 
+// A value on one line, for messages and lists: "u32 32", "string \"gemma4\"", "array of 3 f32".
+std::string Describe(const GgufValue& value);
+
 // The key-value pairs of a file. The typed getters name file and key in their errors: absent keys
 // give kBadFile from Require*, nothing from Find*. Wrong kinds are always an error.
 class GgufMetadata {
@@ -43,6 +46,9 @@ class GgufMetadata {
   std::shared_ptr<const MappedFile> owner;
 
   bool Has(std::string_view key) const { return values.find(key) != values.end(); }
+  const GgufValue* Find(std::string_view key) const;  // null when absent
+  Result<uint16_t> U16Or(std::string_view key, uint16_t fallback) const;
+  Result<int32_t> RequireI32(std::string_view key) const;
   Result<uint32_t> RequireU32(std::string_view key) const;
   Result<uint32_t> U32Or(std::string_view key, uint32_t fallback) const;
   Result<float> RequireF32(std::string_view key) const;
@@ -59,7 +65,7 @@ class GgufMetadata {
   Result<std::vector<std::string_view>> RequireStrings(std::string_view key) const;
 
  private:
-  Result<const GgufValue*> Get(std::string_view key) const;
+  Result<const GgufValue*> Get(std::string_view key, std::string_view expected) const;
 };
 
 struct GgufFile {
