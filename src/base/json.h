@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// JSON from outside, with limits, as values instead of exceptions. Who looks inside a value includes
-// <nlohmann/json.hpp> in its .cc file; headers need this one only.
+// JSON from outside, with limits, as values instead of exceptions. Who looks inside a value
+// includes <nlohmann/json.hpp> in its .cc file; headers need this one only.
 #pragma once
 
 #include <cstddef>

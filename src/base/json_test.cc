@@ -19,15 +19,18 @@ std::string Problem(std::string_view text, const JsonLimits& limits = {}) {
 }
 
 TEST(Json, KeepsOrderAndKinds) {
-  const auto r = ParseJson(R"({"b": [1, -2, 1.5, true, null, "x\u00fc"], "a": {}} )" "\n", "f.json");
+  const auto r = ParseJson(R"({"b": [1, -2, 1.5, true, null, "x\u00fc"], "a": {}} )"
+                           "\n",
+                           "f.json");
   ASSERT_TRUE(r) << r.error().message;
   EXPECT_EQ(DumpJson(*r), "{\"b\":[1,-2,1.5,true,null,\"x\xC3\xBC\"],\"a\":{}}");
   EXPECT_EQ(DumpJson(*r, 1).substr(0, 8), "{\n \"b\": ");
 }
 
 TEST(Json, RefusesWhatIsNotStrictJson) {
-  EXPECT_EQ(Problem("[1, 2"), "f.json: invalid JSON: byte 6: syntax error while parsing array - "
-                              "unexpected end of input; expected ']'");
+  EXPECT_EQ(Problem("[1, 2"),
+            "f.json: invalid JSON: byte 6: syntax error while parsing array - "
+            "unexpected end of input; expected ']'");
   for (const char* bad : {"", " ", "{", "{} x", "[1,]", "{\"a\":1,}", "nul", "'a'", "// c\n1",
                           "\"\xFF\"", "\"\xC0\xAF\"", "\"\xED\xA0\x80\"", "\"\\ud800\"", "01",
                           "1e999", "\"a\nb\"", "{\"a\":1,\"\\u0061\":2}", "NaN"}) {

@@ -20,7 +20,8 @@ std::string Printable(std::string_view bytes, size_t max_bytes) {
       piece = fmt::format("\\x{:02x}", c);
     } else if (n == 2 && c == 0xC2 && static_cast<unsigned char>(bytes[1]) < 0xA0) {
       piece = fmt::format("\\x{:02x}", static_cast<unsigned char>(bytes[1]));  // C1 controls
-    } else if (n == 3 && (bytes.substr(0, 3) == "\xE2\x80\xA8" || bytes.substr(0, 3) == "\xE2\x80\xA9")) {
+    } else if (n == 3 &&
+               (bytes.substr(0, 3) == "\xE2\x80\xA8" || bytes.substr(0, 3) == "\xE2\x80\xA9")) {
       piece = "\\n";  // U+2028, U+2029 end a line
     } else {
       piece = std::string(bytes.substr(0, static_cast<size_t>(n)));
