@@ -18,6 +18,7 @@ KernelTable ScalarTable() {
   KernelTable t;
   t.isa = kAllIsas[0];
   FillLinearScalar(&t.linear);
+  FillModeScalar(&t.mode);
   return t;
 }
 
@@ -26,6 +27,7 @@ KernelTable Avx2Table() {
   KernelTable t = ScalarTable();
   t.isa = kAllIsas[1];
   FillLinearAvx2(&t.linear);
+  FillModeAvx2(&t.mode);
   return t;
 }
 
@@ -33,6 +35,7 @@ KernelTable Avx512VnniTable() {
   KernelTable t = Avx2Table();
   t.isa = kAllIsas[2];
   FillLinearAvx512Vnni(&t.linear);
+  FillModeAvx512Vnni(&t.mode);
   return t;
 }
 #endif

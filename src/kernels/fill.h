@@ -4,13 +4,17 @@
 #pragma once
 
 #include "kernels/linear_kernels.h"
+#include "kernels/mode_kernels.h"
 
 namespace carat {
 
 void FillLinearScalar(LinearKernels* k);
+void FillModeScalar(ModeKernels* k);
 #if defined(__x86_64__)
 void FillLinearAvx2(LinearKernels* k);
+void FillModeAvx2(ModeKernels* k);
 void FillLinearAvx512Vnni(LinearKernels* k);
+void FillModeAvx512Vnni(ModeKernels* k);
 #endif
 
 }  // namespace carat

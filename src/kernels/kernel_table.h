@@ -4,12 +4,14 @@
 #pragma once
 
 #include "kernels/linear_kernels.h"
+#include "kernels/mode_kernels.h"
 
 namespace carat {
 
 struct KernelTable {
   const char* isa = nullptr;  // "scalar", "avx2", "avx512vnni"
   LinearKernels linear;
+  ModeKernels mode;  // the fast set
 };
 
 }  // namespace carat

@@ -1,105 +1,191 @@
 // SPDX-License-Identifier: Apache-2.0
-// Attention of the fast set over a cache of IEEE halves; included after mode_kernels.inl.h, in the
-// unnamed namespace of an ISA file.
+// Attention of the fast set over a cache of IEEE halves.
 //
 // Three passes over the blocks that some row of the tile sees: scores = q k with one lane per
-// position, softmax per row, out = scores * v with one lane per element. Each score is summed over
-// d in order and each output over positions in order, whatever the rows beside it; a row ignores
-// the blocks outside its range by giving them the weight zero, which changes no sum of finite
-// values. How many rows, blocks and vectors are held in registers at a time is therefore free:
-//
-//   kRowGroup             rows held at a time
-//   BlocksHeld(rows)      blocks whose scores are held at a time
-//   VectorsHeld(rows)     vectors of the output held at a time
+// position, softmax per row, out = weights v with one lane per element. Each score is summed over
+// d in order and each output over positions in order, whatever the rows beside it; blocks outside
+// a row's range get the weight zero, which changes no sum of finite values. How many rows, blocks
+// and vectors are held in registers at a time is therefore free.
+#pragma once
 
-// Scores of R rows against B blocks; row r, block b goes to scores[r * stride + 16 b].
-template <int R, int B>
-void ScoreBlocks(const float* const* q, int dh, const std::byte* const* blocks, float* scores,
-                 int64_t stride) {
-  const uint16_t* k[B];
-  const float* qr[R];
-  Vec acc[R][B];
-  for (int b = 0; b < B; ++b) k[b] = reinterpret_cast<const uint16_t*>(blocks[b]);
-  for (int r = 0; r < R; ++r) {
-    qr[r] = q[r];
-    for (int b = 0; b < B; ++b) acc[r][b] = Set(0.0f);
-  }
-  for (int64_t d = 0; d < dh; ++d) {
-    Vec kd[B];
-    for (int b = 0; b < B; ++b) kd[b] = LoadHalf(k[b] + d * kKvBlock);
-    for (int r = 0; r < R; ++r) {
-      const Vec qd = Set(qr[r][d]);
-      for (int b = 0; b < B; ++b) acc[r][b] = Fma(qd, kd[b], acc[r][b]);
-    }
-  }
-  for (int r = 0; r < R; ++r) {
-    for (int b = 0; b < B; ++b) Store(scores + r * stride + b * kKvBlock, acc[r][b]);
-  }
+#include "kernels/generic/mode_kernels.inl.h"
+
+namespace carat {
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int kRowsHeld = 8;
+constexpr int kAccumulators = 16;  // registers for sums, of 32
+#else
+constexpr int kRowsHeld = 4;
+constexpr int kAccumulators = 4;  // pairs of AVX2 registers, 8 of 16
+#endif
+// Blocks (of scores) or vectors (of output) held at a time with `rows` rows.
+constexpr int Held(int rows) {
+  const int n = kAccumulators / rows;
+  return n >= 8 ? 8 : n >= 4 ? 4 : n >= 2 ? 2 : 1;
 }
+// Values are mixed in groups of blocks that stay in the nearest caches while the output's vectors
+// walk over them one after the other.
+constexpr int64_t kGroup = 4;
 
-// Consecutive blocks and the weights of some rows for them.
-struct Weighted {
-  const std::byte* const* blocks;
+// Pointers to consecutive blocks, and the scores or weights of some rows for them: row r, block b
+// at row[r * stride + 16 b].
+struct Blocks {
+  const std::byte* const* data;
   int64_t count;
-  const float* weights;  // row r, block b at weights[r * stride + 16 b]
+  float* row;
   int64_t stride;
   int dh;
-  bool fresh;  // the first blocks of the rows: out is not read
 };
 
-// Adds the weighted values to elements d .. d + 16 C of R rows.
-template <int R, int C, class L>
-inline void MixVectors(const Weighted& w, float* const* out, int64_t d, L lanes) {
-  Vec acc[R][C];
+// Scores of R rows against blocks b .. b + N.
+template <int R, int N>
+inline void ScoreBlocks(const float* const* q, const Blocks& g, int64_t b) {
+  const uint16_t* k[N];
+  const float* qr[R];
+  Wide acc[R][N];
+  for (int n = 0; n < N; ++n) k[n] = reinterpret_cast<const uint16_t*>(g.data[b + n]);
   for (int r = 0; r < R; ++r) {
-    for (int c = 0; c < C; ++c)
-      acc[r][c] = w.fresh ? Set(0.0f) : Load(out[r] + d + c * kVec, lanes);
+    qr[r] = q[r];
+    for (int n = 0; n < N; ++n) acc[r][n] = SetW(0);
   }
-  for (int64_t b = 0; b < w.count; ++b) {
-    const uint16_t* v = reinterpret_cast<const uint16_t*>(w.blocks[b]) + w.dh * kKvBlock + d;
-    const float* weights = w.weights + b * kKvBlock;
-    for (int64_t j = 0; j < kKvBlock; ++j, v += w.dh) {
-      Vec vj[C];
-      for (int c = 0; c < C; ++c) vj[c] = LoadHalf(v + c * kVec, lanes);
+  for (int64_t d = 0; d < g.dh; ++d) {
+    Wide kd[N];
+    for (int n = 0; n < N; ++n) kd[n] = LoadHalfW(k[n] + d * kKvBlock);
+    for (int r = 0; r < R; ++r) {
+      const Wide qd = SetW(qr[r][d]);
+      for (int n = 0; n < N; ++n) acc[r][n] = Fma(qd, kd[n], acc[r][n]);
+    }
+  }
+  for (int r = 0; r < R; ++r)
+    for (int n = 0; n < N; ++n) StoreW(g.row + r * g.stride + (b + n) * kKvBlock, acc[r][n]);
+}
+
+template <int R>
+void ScoreRows(const float* const* q, const Blocks& g) {
+  constexpr int kHeld = Held(R);
+  int64_t b = 0;
+  for (; b + kHeld <= g.count; b += kHeld) ScoreBlocks<R, kHeld>(q, g, b);
+  for (; b < g.count; ++b) ScoreBlocks<R, 1>(q, g, b);
+}
+
+// Adds the weighted values to N vectors, from element d on, of R rows.
+template <int R, int N, class L>
+inline void MixVectors(const Blocks& g, float* const* out, int64_t d, L lanes) {
+  Wide acc[R][N];
+  for (int r = 0; r < R; ++r)
+    for (int n = 0; n < N; ++n) acc[r][n] = LoadW(out[r] + d + n * kWide, lanes);
+  for (int64_t b = 0; b < g.count; ++b) {
+    const uint16_t* v = reinterpret_cast<const uint16_t*>(g.data[b]) + g.dh * kKvBlock + d;
+    const float* weight = g.row + b * kKvBlock;
+    for (int j = 0; j < kKvBlock; ++j, v += g.dh) {
+      Wide vj[N];
+      for (int n = 0; n < N; ++n) vj[n] = LoadHalfW(v + n * kWide, lanes);
       for (int r = 0; r < R; ++r) {
-        const Vec p = Set(weights[r * w.stride + j]);
-        for (int c = 0; c < C; ++c) acc[r][c] = Fma(p, vj[c], acc[r][c]);
+        const Wide p = SetW(weight[r * g.stride + j]);
+        for (int n = 0; n < N; ++n) acc[r][n] = Fma(p, vj[n], acc[r][n]);
       }
     }
   }
-  for (int r = 0; r < R; ++r) {
-    for (int c = 0; c < C; ++c) Store(out[r] + d + c * kVec, acc[r][c], lanes);
+  for (int r = 0; r < R; ++r)
+    for (int n = 0; n < N; ++n) StoreW(out[r] + d + n * kWide, acc[r][n], lanes);
+}
+
+template <int R>
+void MixRows(const Blocks& g, float* const* out) {
+  constexpr int kHeld = Held(R);
+  int64_t d = 0;
+  for (; d + kHeld * kWide <= g.dh; d += kHeld * kWide) MixVectors<R, kHeld>(g, out, d, All{});
+  ForVectors(g.dh - d, [&](int64_t i, auto lanes) { MixVectors<R, 1>(g, out, d + i, lanes); });
+}
+
+// Turns the scores of `count` blocks into weights e^(score - max), with zeros outside positions
+// [first, last], which are relative to s. Returns the sum of the weights.
+float Softmax(float* s, int64_t count, int64_t first, int64_t last) {
+  const int64_t begin = first / kKvBlock, end = last / kKvBlock + 1;
+  for (int64_t i = begin * kKvBlock; i < first; ++i) s[i] = -__builtin_inff();
+  for (int64_t i = last + 1; i < end * kKvBlock; ++i) s[i] = -__builtin_inff();
+  Wide m = SetW(-__builtin_inff());
+  for (int64_t b = begin; b < end; ++b) m = Max(m, LoadW(s + b * kKvBlock));
+  m = SetW(ReduceMax(m));
+  Wide sum = SetW(0);
+  for (int64_t b = 0; b < count; ++b) {
+    Wide p = SetW(0);
+    if (b >= begin && b < end) {
+      p = ExpUpTo88(Sub(LoadW(s + b * kKvBlock), m));
+      sum = Add(sum, p);
+    }
+    StoreW(s + b * kKvBlock, p);
+  }
+  return ReduceAdd(sum);
+}
+
+// f<R>(...) for R = rows <= kRowsHeld.
+#define CARAT_CALL_ROWS(F, ROWS, ...)                        \
+  switch (ROWS) {                                            \
+    case 1: F<1>(__VA_ARGS__); break;                        \
+    case 2: F<2>(__VA_ARGS__); break;                        \
+    case 3: F<3>(__VA_ARGS__); break;                        \
+    case 4: F<4>(__VA_ARGS__); break;                        \
+    case 5: F<kRowsHeld < 5 ? 4 : 5>(__VA_ARGS__); break;    \
+    case 6: F<kRowsHeld < 6 ? 4 : 6>(__VA_ARGS__); break;    \
+    case 7: F<kRowsHeld < 7 ? 4 : 7>(__VA_ARGS__); break;    \
+    default: F<kRowsHeld>(__VA_ARGS__); break;               \
+  }
+
+void Attention(const AttentionTile& t) {
+  int64_t first = t.first[0], last = t.last[0];
+  for (int r = 1; r < t.rows; ++r) {
+    if (t.first[r] < first) first = t.first[r];
+    if (t.last[r] > last) last = t.last[r];
+  }
+  const int64_t block0 = first / kKvBlock, position0 = block0 * kKvBlock;
+  const int64_t count = last / kKvBlock + 1 - block0;
+  const std::byte* const* blocks = t.blocks + (block0 - t.first_block);
+  const int64_t stride = t.block_count * kKvBlock;
+
+  for (int64_t b = 0; b < count; b += kGroup) {
+    for (int r = 0; r < t.rows; r += kRowsHeld) {
+      const int rows = t.rows - r < kRowsHeld ? t.rows - r : kRowsHeld;
+      const Blocks g = {blocks + b, count - b < kGroup ? count - b : kGroup,
+                        t.scores + r * stride + b * kKvBlock, stride, t.dh};
+      CARAT_CALL_ROWS(ScoreRows, rows, t.q + r, g);
+    }
+  }
+  float inverse[kAttentionRows];
+  for (int r = 0; r < t.rows; ++r) {
+    inverse[r] = 1.0f / Softmax(t.scores + r * stride, count, t.first[r] - position0,
+                                t.last[r] - position0);
+    ForVectors(t.dh, [&](int64_t i, auto lanes) { StoreW(t.out[r] + i, SetW(0), lanes); });
+  }
+  for (int64_t b = 0; b < count; b += kGroup) {
+    for (int r = 0; r < t.rows; r += kRowsHeld) {
+      const int rows = t.rows - r < kRowsHeld ? t.rows - r : kRowsHeld;
+      const Blocks g = {blocks + b, count - b < kGroup ? count - b : kGroup,
+                        t.scores + r * stride + b * kKvBlock, stride, t.dh};
+      CARAT_CALL_ROWS(MixRows, rows, g, t.out + r);
+    }
+  }
+  for (int r = 0; r < t.rows; ++r) {
+    ForVectors(t.dh, [&](int64_t i, auto lanes) {
+      StoreW(t.out[r] + i, Mul(LoadW(t.out[r] + i, lanes), SetW(inverse[r])), lanes);
+    });
   }
 }
+#undef CARAT_CALL_ROWS
 
-template <int R>
-void ScoreRows(const float* const* q, int dh, const std::byte* const* blocks, int64_t count,
-               float* scores, int64_t stride) {
-  constexpr int kHeld = BlocksHeld(R);
-  int64_t b = 0;
-  for (; b + kHeld <= count; b += kHeld)
-    ScoreBlocks<R, kHeld>(q, dh, blocks + b, scores + b * kKvBlock, stride);
-  for (; b < count; ++b) ScoreBlocks<R, 1>(q, dh, blocks + b, scores + b * kKvBlock, stride);
-}
-
-template <int R>
-void MixRows(const Weighted& w, float* const* out) {
-  constexpr int kHeld = VectorsHeld(R);
-  int64_t d = 0;
-  for (; d + kHeld * kVec <= w.dh; d += kHeld * kVec) MixVectors<R, kHeld>(w, out, d, All{});
-  ForVectors(w.dh - d, [&](int64_t i, auto lanes) { MixVectors<R, 1>(w, out, d + i, lanes); });
-}
-
-using ScoreFn = void (*)(const float* const*, int, const std::byte* const*, int64_t, float*,
-                         int64_t);
-using MixFn = void (*)(const Weighted&, float* const*);
-constexpr ScoreFn kScoreRows[kAttentionRows] = {
-    ScoreRows<1>,
-    ScoreRows<kRowGroup < 2 ? kRowGroup : 2>,
-    ScoreRows<kRowGroup < 3 ? kRowGroup : 3>,
-    ScoreRows<kRowGroup < 4 ? kRowGroup : 4>,
-    ScoreRows<kRowGroup < 5 ? kRowGroup : 5>,
-    ScoreRows<kRowGroup < 6 ? kRowGroup : 6>,
-    ScoreRows<kRowGroup < 7 ? kRowGroup : 7>,
-    ScoreRows<kRowGroup < 8 ? kRowGroup : 8>,
+// The finished set.
+constexpr ModeKernels kModeKernels = {
+    .rms_norm = RmsNorm,
+    .add_norm = AddNorm,
+    .gelu_mul = GeluMul,
+    .norm_rope = NormRope,
+    .softcap = Softcap,
+    .attention = Attention,
+    .store_kv = StoreKv,
+    .kv_element_bytes = sizeof(uint16_t),
 };
+
+}  // namespace
+}  // namespace carat
