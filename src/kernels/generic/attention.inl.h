@@ -122,16 +122,32 @@ float Softmax(float* s, int64_t count, int64_t first, int64_t last) {
 }
 
 // f<R>(...) for R = rows <= kRowsHeld.
-#define CARAT_CALL_ROWS(F, ROWS, ...)                        \
-  switch (ROWS) {                                            \
-    case 1: F<1>(__VA_ARGS__); break;                        \
-    case 2: F<2>(__VA_ARGS__); break;                        \
-    case 3: F<3>(__VA_ARGS__); break;                        \
-    case 4: F<4>(__VA_ARGS__); break;                        \
-    case 5: F<kRowsHeld < 5 ? 4 : 5>(__VA_ARGS__); break;    \
-    case 6: F<kRowsHeld < 6 ? 4 : 6>(__VA_ARGS__); break;    \
-    case 7: F<kRowsHeld < 7 ? 4 : 7>(__VA_ARGS__); break;    \
-    default: F<kRowsHeld>(__VA_ARGS__); break;               \
+#define CARAT_CALL_ROWS(F, ROWS, ...)        \
+  switch (ROWS) {                            \
+    case 1:                                  \
+      F<1>(__VA_ARGS__);                     \
+      break;                                 \
+    case 2:                                  \
+      F<2>(__VA_ARGS__);                     \
+      break;                                 \
+    case 3:                                  \
+      F<3>(__VA_ARGS__);                     \
+      break;                                 \
+    case 4:                                  \
+      F<4>(__VA_ARGS__);                     \
+      break;                                 \
+    case 5:                                  \
+      F < kRowsHeld<5 ? 4 : 5>(__VA_ARGS__); \
+      break;                                 \
+    case 6:                                  \
+      F < kRowsHeld<6 ? 4 : 6>(__VA_ARGS__); \
+      break;                                 \
+    case 7:                                  \
+      F < kRowsHeld<7 ? 4 : 7>(__VA_ARGS__); \
+      break;                                 \
+    default:                                 \
+      F<kRowsHeld>(__VA_ARGS__);             \
+      break;                                 \
   }
 
 void Attention(const AttentionTile& t) {
@@ -155,8 +171,8 @@ void Attention(const AttentionTile& t) {
   }
   float inverse[kAttentionRows];
   for (int r = 0; r < t.rows; ++r) {
-    inverse[r] = 1.0f / Softmax(t.scores + r * stride, count, t.first[r] - position0,
-                                t.last[r] - position0);
+    inverse[r] =
+        1.0f / Softmax(t.scores + r * stride, count, t.first[r] - position0, t.last[r] - position0);
     ForVectors(t.dh, [&](int64_t i, auto lanes) { StoreW(t.out[r] + i, SetW(0), lanes); });
   }
   for (int64_t b = 0; b < count; b += kGroup) {

@@ -18,8 +18,12 @@ namespace {
 #if defined(__AVX512F__)
 
 constexpr int kLanes = 16;
-struct Vec { __m512 v; };   // kLanes floats
-struct VecD { __m512d v; };  // kLanes / 2 doubles
+struct Vec {
+  __m512 v;
+};  // kLanes floats
+struct VecD {
+  __m512d v;
+};  // kLanes / 2 doubles
 
 inline __mmask16 FirstLanes(int n) { return static_cast<__mmask16>((1u << n) - 1); }
 
@@ -73,8 +77,12 @@ inline void StoreD(double* p, VecD a) { _mm512_storeu_pd(p, a.v); }
 #elif defined(__AVX2__)
 
 constexpr int kLanes = 8;
-struct Vec { __m256 v; };
-struct VecD { __m256d v; };
+struct Vec {
+  __m256 v;
+};
+struct VecD {
+  __m256d v;
+};
 
 inline __m256i FirstLanes(int n) {
   return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
@@ -132,8 +140,12 @@ inline void StoreD(double* p, VecD a) { _mm256_storeu_pd(p, a.v); }
 #else  // Plain C++. Fma rounds twice: without the instruction the exact one is a library call.
 
 constexpr int kLanes = 4;
-struct Vec { float v[kLanes]; };
-struct VecD { double v[kLanes / 2]; };
+struct Vec {
+  float v[kLanes];
+};
+struct VecD {
+  double v[kLanes / 2];
+};
 
 inline Vec Set1(float x) { return {{x, x, x, x}}; }
 inline Vec Zero() { return Set1(0); }
@@ -160,8 +172,8 @@ inline Vec LoadF16(const void* p) {
     // Shifted into place, binary16 is 2^112 times too small, subnormals included; infinities and
     // NaN need their own exponent.
     const uint32_t sign = uint32_t{h[i] & 0x8000u} << 16, rest = uint32_t{h[i] & 0x7FFFu} << 13;
-    const float f = rest >= 0x0F800000 ? FloatOfBits(rest | 0x7F800000)
-                                       : FloatOfBits(rest) * 0x1p112f;
+    const float f =
+        rest >= 0x0F800000 ? FloatOfBits(rest | 0x7F800000) : FloatOfBits(rest) * 0x1p112f;
     r.v[i] = sign ? -f : f;
   }
   return r;
@@ -188,18 +200,18 @@ inline void StoreBf16(void* p, Vec a) {
   std::memcpy(p, h, sizeof h);
 }
 
-#define CARAT_VEC_OP(NAME, EXPR)                         \
-  inline Vec NAME(Vec a, Vec b) {                        \
-    Vec r;                                               \
-    for (int i = 0; i < kLanes; ++i) {                   \
-      const float x = a.v[i], y = b.v[i];                \
-      r.v[i] = EXPR;                                     \
-    }                                                    \
-    return r;                                            \
+#define CARAT_VEC_OP(NAME, EXPR)          \
+  inline Vec NAME(Vec a, Vec b) {         \
+    Vec r;                                \
+    for (int i = 0; i < kLanes; ++i) {    \
+      const float x = a.v[i], y = b.v[i]; \
+      r.v[i] = EXPR;                      \
+    }                                     \
+    return r;                             \
   }
 CARAT_VEC_OP(Add, x + y)
 CARAT_VEC_OP(Sub, x - y)
-CARAT_VEC_OP(Mul, x * y)
+CARAT_VEC_OP(Mul, x* y)
 CARAT_VEC_OP(Div, x / y)
 CARAT_VEC_OP(Max, x > y ? x : y)
 CARAT_VEC_OP(Min, x < y ? x : y)

@@ -60,11 +60,11 @@ inline Wide LoadHalfW(const uint16_t* p, First f) {
   return LoadHalfW(all);
 }
 
-#define CARAT_WIDE_OP(NAME)                                    \
-  inline Wide NAME(const Wide& a, const Wide& b) {             \
-    Wide r;                                                    \
-    CARAT_EACH_PART r.part[i] = NAME(a.part[i], b.part[i]);    \
-    return r;                                                  \
+#define CARAT_WIDE_OP(NAME)                                 \
+  inline Wide NAME(const Wide& a, const Wide& b) {          \
+    Wide r;                                                 \
+    CARAT_EACH_PART r.part[i] = NAME(a.part[i], b.part[i]); \
+    return r;                                               \
   }
 CARAT_WIDE_OP(Add)
 CARAT_WIDE_OP(Sub)

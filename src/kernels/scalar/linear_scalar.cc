@@ -62,8 +62,7 @@ void PanelDot(const PanelDotArgs& a) {
     float y[kPanelRows] = {};
     for (int64_t b = 0; b < a.blocks; ++b) {
       const std::byte* pair = a.panel + b / 2 * f.pair_bytes;
-      const auto* codes =
-          reinterpret_cast<const uint8_t*>(pair + f.codes_at + b % 2 * code_bytes);
+      const auto* codes = reinterpret_cast<const uint8_t*>(pair + f.codes_at + b % 2 * code_bytes);
       const std::byte* scales = pair + b % 2 * halves * kPanelRows * scale_bytes;
       const std::byte* offsets = scales + 2 * halves * kPanelRows * scale_bytes;
       const std::byte* act = a.tile + b * a.nt * kActBlockBytes;
@@ -79,9 +78,9 @@ void PanelDot(const PanelDotArgs& a) {
           for (int k = h * cols; k < (h + 1) * cols; ++k) {
             const int j = k % (f.nibbles ? 16 : 32);
             const int byte = codes[(j / 4 * kPanelRows + r) * 4 + j % 4];
-            const int code = f.nibbles
-                                 ? (k < 16 ? (byte & 15) * 16 : (byte & 0xF0)) - (f.biased ? 128 : 0)
-                                 : byte - (f.biased ? 128 : 0);
+            const int code =
+                f.nibbles ? (k < 16 ? (byte & 15) * 16 : (byte & 0xF0)) - (f.biased ? 128 : 0)
+                          : byte - (f.biased ? 128 : 0);
             acc += code * q[k];
           }
           const int i = h * kPanelRows + r;

@@ -1,9 +1,189 @@
 // SPDX-License-Identifier: Apache-2.0
+// Matrix kernels for AVX2. Activation codes are int16 q[32] and weight codes are widened to 16
+// bits: the 8-bit multiply-add of this instruction set saturates, and two int8 planes would take
+// as many instructions as one int16 product. A vector holds 4 columns of 8 rows.
 #include "kernels/fill.h"
 #include "kernels/generic/float_dot.inl.h"
 
 namespace carat {
+namespace {
 
-void FillLinearAvx2(LinearKernels* k) { FillDots(k); }
+constexpr int kTokenTile = 4;
+
+inline float HorizontalMax(__m256 a) {
+  __m128 m = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+  m = _mm_max_ps(m, _mm_movehl_ps(m, m));
+  return _mm_cvtss_f32(_mm_max_ss(m, _mm_movehdup_ps(m)));
+}
+
+inline int32_t HorizontalSum(__m256i a) {
+  __m128i s = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+  s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4E));
+  return _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xB1)));
+}
+
+void Quantize(const QuantizeArgs& a) {
+  const __m256 sign = _mm256_set1_ps(-0.0f);
+  for (int64_t b = 0; b < a.blocks; ++b) {
+    std::byte* block = a.tile + b * a.nt * kActBlockBytes;
+    for (int t = 0; t < a.nt; ++t) {
+      const float* x = a.x + t * a.x_stride + b * kBlockCols;
+      __m256 v[4], m = _mm256_setzero_ps();
+      for (int i = 0; i < 4; ++i) {
+        v[i] = _mm256_loadu_ps(x + 8 * i);
+        m = _mm256_max_ps(m, _mm256_andnot_ps(sign, v[i]));
+      }
+      const float max = HorizontalMax(m);
+      const bool zero = max < 0x1p-100f;
+      const float s = zero ? 0 : max / 16256, inverse = zero ? 0 : 16256 / max;
+      __m256i q[4];
+      for (int i = 0; i < 4; ++i)
+        q[i] = _mm256_cvtps_epi32(_mm256_mul_ps(v[i], _mm256_set1_ps(inverse)));
+      auto* codes = reinterpret_cast<__m256i*>(block + t * 64);
+      for (int i = 0; i < 2; ++i)
+        _mm256_storeu_si256(
+            codes + i, _mm256_permute4x64_epi64(_mm256_packs_epi32(q[2 * i], q[2 * i + 1]), 0xD8));
+      const int32_t sum0 = HorizontalSum(_mm256_add_epi32(q[0], q[1]));
+      const int32_t sum1 = HorizontalSum(_mm256_add_epi32(q[2], q[3]));
+      const int32_t total = sum0 + sum1, neg_sums[3] = {-total, -sum0, -sum1};
+      const float scales[2] = {s, s / 16};
+      const float offsets[3] = {s * static_cast<float>(total), s * static_cast<float>(sum0),
+                                s * static_cast<float>(sum1)};
+      std::byte* meta = block + a.nt * 64 + t * 4 * kActMetaWords;
+      std::memcpy(meta + 4 * kActScale, scales, 8);
+      std::memcpy(meta + 4 * kActNegSum, neg_sums, 4);
+      std::memcpy(meta + 4 * kActOffset, offsets, 4);
+      std::memcpy(meta + 4 * kActNegSum0, neg_sums + 1, 8);
+      std::memcpy(meta + 4 * kActOffset0, offsets + 1, 8);
+    }
+  }
+}
+
+inline __m256 LoadScales(const std::byte* p, bool f16) { return f16 ? LoadF16(p).v : Load(p).v; }
+inline __m256 BroadcastFloat(const std::byte* p) {
+  float f;
+  std::memcpy(&f, p, 4);
+  return _mm256_set1_ps(f);
+}
+inline __m256i Broadcast4Codes(const std::byte* p) {
+  int64_t word;
+  std::memcpy(&word, p, 8);
+  return _mm256_set1_epi64x(word);
+}
+
+// Four columns of eight rows in 16 bits: rows 0, 1, 4, 5 and rows 2, 3, 6, 7.
+struct WideCodes {
+  __m256i a, b;
+};
+
+// Column group g (0..7) of a block, of the 8 rows that start at `codes`; nibbles times 16.
+template <bool kNibbles>
+inline WideCodes LoadCodes(const std::byte* codes, int g) {
+  __m256i c =
+      _mm256_loadu_si256(reinterpret_cast<const __m256i*>(codes + 64 * (kNibbles ? g % 4 : g)));
+  if constexpr (kNibbles) {
+    if (g < 4) c = _mm256_slli_epi16(c, 4);
+    c = _mm256_and_si256(c, _mm256_set1_epi8(static_cast<char>(0xF0)));
+  }
+  const __m256i zero = _mm256_setzero_si256();
+  return {_mm256_unpacklo_epi8(c, zero), _mm256_unpackhi_epi8(c, zero)};
+}
+
+template <bool kNibbles, bool kHalves, int kTokens>
+struct PanelTile {
+  static constexpr int kCodeBytes = kNibbles ? 256 : 512;
+  static constexpr int kMeta = 4 * kActMetaWords;
+
+  // Column groups [8 * half / halves, ...) of one block for the 8 rows of `codes`, `scale` and
+  // `offset` (null: none).
+  static inline void Group(const std::byte* codes, int half, bool biased, __m256 scale,
+                           const __m256* offset, const std::byte* act, __m256* y) {
+    constexpr int kGroups = kHalves ? 4 : 8;
+    __m256i sum[kTokens][2];
+    for (int t = 0; t < kTokens; ++t) sum[t][0] = sum[t][1] = _mm256_setzero_si256();
+    for (int i = 0; i < kGroups; ++i) {
+      const int g = half * 4 + i;
+      const WideCodes w = LoadCodes<kNibbles>(codes, g);
+      for (int t = 0; t < kTokens; ++t) {
+        const __m256i q = Broadcast4Codes(act + t * 64 + 8 * g);
+        sum[t][0] = _mm256_add_epi32(sum[t][0], _mm256_madd_epi16(w.a, q));
+        sum[t][1] = _mm256_add_epi32(sum[t][1], _mm256_madd_epi16(w.b, q));
+      }
+    }
+    const std::byte* meta = act + kTokens * 64;
+    for (int t = 0; t < kTokens; ++t) {
+      const std::byte* m = meta + t * kMeta;
+      __m256i acc = _mm256_hadd_epi32(sum[t][0], sum[t][1]);
+      if (biased) {
+        int32_t neg_sum;
+        std::memcpy(&neg_sum, m + 4 * (kHalves ? kActNegSum0 + half : kActNegSum), 4);
+        acc = _mm256_add_epi32(acc, _mm256_set1_epi32(neg_sum * 128));
+      }
+      const __m256 s = BroadcastFloat(m + 4 * (kNibbles ? kActScale16 : kActScale));
+      y[t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(acc), _mm256_mul_ps(scale, s), y[t]);
+      if (offset) {
+        const int at = 4 * (kHalves ? kActOffset0 + half : kActOffset);
+        y[t] = _mm256_fmadd_ps(*offset, BroadcastFloat(m + at), y[t]);
+      }
+    }
+  }
+
+  static void Run(const PanelDotArgs& a) {
+    constexpr int kHalfCount = kHalves ? 2 : 1;
+    const PanelFormat f = *a.format;
+    const int size = f.f16_scales ? 2 : 4;
+    for (int first_row = 0; first_row < a.rows; first_row += 8) {
+      __m256 y[kTokens];
+      for (int t = 0; t < kTokens; ++t) y[t] = _mm256_setzero_ps();
+      for (int64_t b = 0; b < a.blocks; ++b) {
+        const std::byte* pair = a.panel + b / 2 * f.pair_bytes;
+        const int parity = static_cast<int>(b % 2);
+        const std::byte* codes = pair + f.codes_at + parity * kCodeBytes + first_row * 4;
+        const std::byte* act = a.tile + b * (kTokens * kActBlockBytes);
+        for (int half = 0; half < kHalfCount; ++half) {
+          const std::byte* scales =
+              pair + ((parity * kHalfCount + half) * kPanelRows + first_row) * size;
+          const __m256 scale = LoadScales(scales, f.f16_scales);
+          if (f.has_offset) {
+            const __m256 offset =
+                LoadScales(scales + 2 * kHalfCount * kPanelRows * size, f.f16_scales);
+            Group(codes, half, f.biased, scale, &offset, act, y);
+          } else {
+            Group(codes, half, f.biased, scale, nullptr, act, y);
+          }
+        }
+      }
+      const int rows = a.rows - first_row < 8 ? a.rows - first_row : 8;
+      for (int t = 0; t < kTokens; ++t)
+        StoreN(a.y + t * a.y_stride + first_row, Mul({y[t]}, Set1(a.scale)), rows);
+    }
+  }
+};
+
+template <bool kNibbles, bool kHalves, int kTokens = kTokenTile>
+void RunTokens(const PanelDotArgs& a) {
+  if constexpr (kTokens > 1) {
+    if (a.nt < kTokens) return RunTokens<kNibbles, kHalves, kTokens - 1>(a);
+  }
+  PanelTile<kNibbles, kHalves, kTokens>::Run(a);
+}
+
+void PanelDot(const PanelDotArgs& a) {
+  const PanelFormat& f = *a.format;
+  if (f.nibbles) {
+    f.half_groups ? RunTokens<true, true>(a) : RunTokens<true, false>(a);
+  } else {
+    f.half_groups ? RunTokens<false, true>(a) : RunTokens<false, false>(a);
+  }
+}
+
+}  // namespace
+
+void FillLinearAvx2(LinearKernels* k) {
+  k->token_tile = kTokenTile;
+  k->quantize = Quantize;
+  k->panel_dot = PanelDot;
+  FillDots(k);
+}
 
 }  // namespace carat
