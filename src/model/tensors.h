@@ -25,6 +25,7 @@ struct RowTable {
   uint64_t offset = 0;
   DType dtype = DType::kF32;
   int64_t rows = 0, cols = 0;
+  float scale = 1;  // multiplies every value (NVFP4 in GGUF)
   // Dequantises row r into out [cols]. Requires 0 <= r < rows. Thread-safe. Errors: kBadFile.
   Status Read(int64_t r, float* out) const;
 };
