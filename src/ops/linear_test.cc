@@ -156,14 +156,15 @@ TEST_P(LinearOfType, AllocatesWhatItSays) {
   EXPECT_EQ(scratch.bytes(), bytes);
 }
 
+std::string TypeAndMode(const testing::TestParamInfo<std::tuple<DType, NumericMode>>& param) {
+  const auto [dtype, mode] = param.param;
+  return std::string(Name(dtype)) + (mode == NumericMode::kExact ? "_exact" : "_fast");
+}
+
 INSTANTIATE_TEST_SUITE_P(All, LinearOfType,
                          testing::Combine(testing::ValuesIn(WeightTypes()),
                                           testing::Values(NumericMode::kExact, NumericMode::kFast)),
-                         [](const auto& param) {
-                           const auto [dtype, mode] = param.param;
-                           return std::string(Name(dtype)) +
-                                  (mode == NumericMode::kExact ? "_exact" : "_fast");
-                         });
+                         TypeAndMode);
 
 class LinearGroup : public testing::TestWithParam<NumericMode> {};
 
