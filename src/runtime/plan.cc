@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/plan.h"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+#include <string>
+
+#include "kernels/dispatch.h"
+#include "model/kv_cache.h"
+#include "model/scratch.h"
+#include "model/weights.h"
+#include "runtime/engine.h"
+
+namespace carat {
+namespace {
+
+// The program and its libraries, touched while a model runs, and the C library's heap.
+constexpr uint64_t kProgramBytes = uint64_t{14} << 20;
+
+NumericMode ToNumeric(Mode mode) {
+  return mode == Mode::kExact ? NumericMode::kExact : NumericMode::kFast;
+}
+
+// The first number in a file of /proc or /sys; 0 when there is none ("max").
+uint64_t NumberIn(const char* path, const char* key) {
+  std::ifstream in(path);
+  std::string word;
+  uint64_t value = 0;
+  if (!key) return in >> value ? value : 0;
+  while (in >> word)
+    if (word == key) return in >> value ? value : 0;
+  return 0;
+}
+
+// Bytes this process could still get: what the machine calls available, and its limits.
+uint64_t AvailableBytes() {
+  uint64_t most = NumberIn("/proc/meminfo", "MemAvailable:") * 1024;
+  if (most == 0) most = static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
+  const uint64_t group = NumberIn("/sys/fs/cgroup/memory.max", nullptr);
+  if (group > 0) {
+    const uint64_t used = NumberIn("/sys/fs/cgroup/memory.current", nullptr);
+    const uint64_t cache = NumberIn("/sys/fs/cgroup/memory.stat", "file");
+    const uint64_t taken = used > cache ? used - cache : 0;
+    most = std::min(most, group > taken ? group - taken : 0);
+  }
+  rlimit limit;
+  if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
+    most = std::min<uint64_t>(most, limit.rlim_cur);
+  return most;
+}
+
+std::string Megabytes(uint64_t bytes) {
+  return fmt::format("{:.1f} MB", static_cast<double>(bytes) / 1e6);
+}
+
+}  // namespace
+
+int64_t PlannedContext(const Config& config, const LoadOptions& options) {
+  if (options.context_tokens > 0) return options.context_tokens;
+  return std::min<int64_t>(config.context, 8192);
+}
+
+MemoryPlan MakePlan(const Config& config, const ModelTensors& tensors, uint64_t tokenizer_bytes,
+                    const LoadOptions& options) {
+  const NumericMode mode = ToNumeric(options.mode);
+  const int threads = options.threads > 0 ? options.threads : DefaultThreads();
+  const int sequences = std::max(1, options.max_sequences);
+  MemoryPlan plan;
+  plan.context_tokens = PlannedContext(config, options);
+  const WeightBytes weights = CountWeights(config, tensors, mode);
+  plan.weights_mapped = weights.mapped;
+  plan.weights_anonymous = weights.anonymous;
+  const int element =
+      mode == NumericMode::kExact ? ExactKernels().kv_element_bytes : Kernels().mode.kv_element_bytes;
+  const int64_t chunk = std::min<int64_t>(kPrefillChunk, plan.context_tokens);
+  plan.kv = static_cast<uint64_t>(sequences) *
+            KvGeometry(config, element).Bytes(plan.context_tokens, chunk);
+  plan.ple_rows = static_cast<uint64_t>(threads) * 4 *
+                  static_cast<uint64_t>(std::max<int64_t>(config.width,
+                                                          int64_t{config.layers} * config.ple_width));
+  plan.scratch = ScratchBytes(config, mode, chunk, sequences, plan.context_tokens, threads) +
+                 static_cast<uint64_t>(sequences) * static_cast<uint64_t>(config.vocab) * 4;
+  plan.tokenizer = tokenizer_bytes;
+  plan.program = kProgramBytes;
+  const uint64_t running = plan.weights_mapped + plan.weights_anonymous + plan.ple_rows + plan.kv +
+                           plan.scratch + plan.tokenizer + plan.program;
+  // While the first (largest) matrix is packed its source is resident beside it.
+  const uint64_t loading = plan.tokenizer + plan.program + 2 * weights.largest_source;
+  plan.peak = std::max(running, loading);
+  return plan;
+}
+
+Status CheckPlan(const MemoryPlan& plan, const std::string& file) {
+  // Mapped weights may be dropped and read again by the system; without room for them every token
+  // would wait for the disk, so they count in full.
+  const uint64_t available = AvailableBytes();
+  if (available == 0 || plan.peak <= available) return {};
+  return NoMemory("{}: needs {} of memory ({}), {} are available; a smaller --ctx needs less",
+                  file, Megabytes(plan.peak), PlanText(plan), Megabytes(available));
+}
+
+std::string PlanText(const MemoryPlan& plan) {
+  return fmt::format(
+      "weights-mapped {}, weights-anonymous {}, ple-rows {}, kv {} for {} tokens, scratch {}, "
+      "tokenizer {}, program {}",
+      Megabytes(plan.weights_mapped), Megabytes(plan.weights_anonymous), Megabytes(plan.ple_rows),
+      Megabytes(plan.kv), plan.context_tokens, Megabytes(plan.scratch), Megabytes(plan.tokenizer),
+      Megabytes(plan.program));
+}
+
+}  // namespace carat
