@@ -18,7 +18,8 @@ TEST(ExactKernels, GeluHasTheValuesOfTheSpecification) {
   const std::vector<float> ones(x.size(), 1.0f);
   std::vector<float> y(x.size());
   ExactKernels().gelu_mul(x.data(), ones.data(), y.data(), static_cast<int64_t>(x.size()));
-  for (size_t i = 0; i < x.size(); ++i) EXPECT_NEAR(y[i], want[i], 6e-8 * std::abs(want[i]) + 6e-10);
+  for (size_t i = 0; i < x.size(); ++i)
+    EXPECT_NEAR(y[i], want[i], 6e-8 * std::abs(want[i]) + 6e-10);
 }
 
 TEST(ExactKernels, RmsNormPutsEpsInsideTheRoot) {
