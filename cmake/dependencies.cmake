@@ -21,6 +21,7 @@ file(MAKE_DIRECTORY ${CROSS_HEADERS})
 foreach(FOLDER fmt nlohmann tl CLI)
   file(CREATE_LINK /usr/include/${FOLDER} ${CROSS_HEADERS}/${FOLDER} SYMBOLIC)
 endforeach()
+set(CLI11_INCLUDE_DIR ${CROSS_HEADERS})
 add_library(carat_cross_headers INTERFACE)
 target_include_directories(carat_cross_headers SYSTEM INTERFACE ${CROSS_HEADERS})
 

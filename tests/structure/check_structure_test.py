@@ -8,6 +8,7 @@ import unittest
 from pathlib import Path
 
 CHECK = Path(__file__).with_name("check_structure.py")
+KERNELS = Path(__file__).with_name("check_kernel_objects.py")
 CPP = "// SPDX-License-Identifier: Apache-2.0\n"
 CLEAN = {
     "src/base/a.h": CPP + "#pragma once\n#include <tl/expected.hpp>\n",
@@ -74,6 +75,28 @@ class StructureTest(unittest.TestCase):
         self.assertFinds("words", "src/base/x.cc", 'auto x = "/wo' + 'rk/main";\n', 1, "machine")
         self.assertFinds("words", ".ci/run", "curl https://py" + "pi.org/simple\n", 1, "host")
         self.assertEqual(self.findings("words", {"README.md": "a network/work/load\n"}), [])
+
+    def test_kernel_objects(self):
+        with tempfile.TemporaryDirectory() as root:
+            folder = Path(root) / "kernels/x86"
+            folder.mkdir(parents=True)
+
+            def check(source):
+                (folder / "k.cc").write_text(source)
+                subprocess.run(["c++", "-O0", "-c", "k.cc", "-o", "k_avx2.cc.o"], check=True,
+                               cwd=folder)
+                return subprocess.run([sys.executable, KERNELS, root], stdout=subprocess.PIPE,
+                                      text=True)
+
+            empty = subprocess.run([sys.executable, KERNELS, root], stdout=subprocess.DEVNULL)
+            self.assertEqual(empty.returncode, 77)
+            self.assertEqual(check("int F(int x) { return x; }").returncode, 0)
+            weak = check("inline int G(int x) { return x; } int F(int x) { return G(x); }")
+            self.assertIn("weak symbol G(int)", weak.stdout)
+            self.assertEqual(weak.returncode, 1)
+            start = check("int G(); int x = G();")
+            self.assertIn("start-up", start.stdout)
+            self.assertEqual(start.returncode, 1)
 
 
 if __name__ == "__main__":
