@@ -33,7 +33,7 @@ class TensorFile {
 };
 
 // A tensor to be written: exactly one of `floats` (F32) and `ints` (I32) is used.
-struct TensorToWrite {
+struct NamedValues {
   std::string name;
   std::vector<int64_t> shape;
   std::span<const float> floats;
@@ -43,6 +43,6 @@ struct TensorToWrite {
 
 // Writes all tensors to `path`, which is replaced only once everything has been written.
 // Errors: kInvalidArgument (shape and number of values disagree, name twice), kInternal (I/O).
-Status WriteTensors(const std::filesystem::path& path, std::span<const TensorToWrite> tensors);
+Status WriteTensors(const std::filesystem::path& path, std::span<const NamedValues> tensors);
 
 }  // namespace carat
