@@ -34,8 +34,7 @@ bool EndsWith(std::string_view text, std::string_view end) {
 Result<std::string> ReadText(const fs::path& path) {
   CARAT_ASSIGN_OR_RETURN(const std::shared_ptr<const MappedFile> file, MappedFile::Open(path));
   if (file->size() > kMaxTextBytes)
-    return BadFile("{}: {} bytes, expected at most {}", path.string(), file->size(),
-                   kMaxTextBytes);
+    return BadFile("{}: {} bytes, expected at most {}", path.string(), file->size(), kMaxTextBytes);
   std::string text(file->size(), '\0');
   CARAT_RETURN_IF_ERROR(file->ReadAt(0, std::as_writable_bytes(std::span(text))));
   return text;

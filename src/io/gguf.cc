@@ -33,17 +33,22 @@ uint64_t ScalarBytes(uint32_t type) {
   switch (static_cast<GgufType>(type)) {
     case GgufType::kU8:
     case GgufType::kI8:
-    case GgufType::kBool: return 1;
+    case GgufType::kBool:
+      return 1;
     case GgufType::kU16:
-    case GgufType::kI16: return 2;
+    case GgufType::kI16:
+      return 2;
     case GgufType::kU32:
     case GgufType::kI32:
-    case GgufType::kF32: return 4;
+    case GgufType::kF32:
+      return 4;
     case GgufType::kU64:
     case GgufType::kI64:
-    case GgufType::kF64: return 8;
+    case GgufType::kF64:
+      return 8;
     case GgufType::kString:
-    case GgufType::kArray: return 0;
+    case GgufType::kArray:
+      return 0;
   }
   return 0;
 }
@@ -178,8 +183,7 @@ Status Parser::ReadArray(std::string_view key, GgufValue* value) {
     return BadFile("{}: \"{}\": array of arrays", name_, Printable(key));
   const bool strings = value->elem == GgufType::kString;
   const uint64_t each = strings ? 8 : ScalarBytes(elem);  // at least
-  if (each == 0)
-    return BadFile("{}: \"{}\": unknown element type {}", name_, Printable(key), elem);
+  if (each == 0) return BadFile("{}: \"{}\": unknown element type {}", name_, Printable(key), elem);
   if (value->count > kMaxArrayCount || value->count > left() / each)
     return BadFile("{}: \"{}\": array of {} elements, expected at most {}", name_, Printable(key),
                    value->count, std::min(kMaxArrayCount, left() / each));
@@ -197,8 +201,7 @@ Status Parser::ReadArray(std::string_view key, GgufValue* value) {
 Status Parser::ReadAlignment() {
   const auto it = out_.metadata->values.find("general.alignment");
   if (it == out_.metadata->values.end()) return {};
-  CARAT_ASSIGN_OR_RETURN(const uint32_t alignment,
-                         out_.metadata->RequireU32("general.alignment"));
+  CARAT_ASSIGN_OR_RETURN(const uint32_t alignment, out_.metadata->RequireU32("general.alignment"));
   if (alignment < 8 || alignment > kMaxAlignment || !std::has_single_bit(alignment))
     return BadFile("{}: \"general.alignment\": expected a power of two in 8..{}, found {}", name_,
                    kMaxAlignment, alignment);
@@ -208,8 +211,7 @@ Status Parser::ReadAlignment() {
 
 // Leaves the offset relative to the data section, whose start is not known yet.
 Status Parser::ReadTensorInfo() {
-  CARAT_ASSIGN_OR_RETURN(const std::string_view name,
-                         ReadString("a tensor name", kMaxNameBytes));
+  CARAT_ASSIGN_OR_RETURN(const std::string_view name, ReadString("a tensor name", kMaxNameBytes));
   if (name.empty()) return BadFile("{}: a tensor name is empty", name_);
   if (name.find('\0') != std::string_view::npos)
     return BadFile("{}: tensor name \"{}\" contains a NUL", name_, Printable(name));
@@ -283,8 +285,7 @@ Status Parser::CheckNames() const {
   for (const TensorEntry& t : out_.tensors) names.push_back(t.name);
   std::sort(names.begin(), names.end());
   const auto twice = std::adjacent_find(names.begin(), names.end());
-  if (twice != names.end())
-    return BadFile("{}: tensor \"{}\" twice", name_, Printable(*twice));
+  if (twice != names.end()) return BadFile("{}: tensor \"{}\" twice", name_, Printable(*twice));
   return {};
 }
 

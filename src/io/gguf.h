@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// GGUF containers, versions 2 and 3, little endian (file-formats.md section 1). Hostile input: every
-// rule of 1.9 holds before anything proportional to a number from the file is allocated.
+// GGUF containers, versions 2 and 3, little endian (file-formats.md section 1). Hostile input:
+// every rule of 1.9 holds before anything proportional to a number from the file is allocated.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,19 @@ namespace carat {
 struct TensorEntry;
 
 enum class GgufType : uint32_t {
-  kU8, kI8, kU16, kI16, kU32, kI32, kF32, kBool, kString, kArray, kU64, kI64, kF64,
+  kU8,
+  kI8,
+  kU16,
+  kI16,
+  kU32,
+  kI32,
+  kF32,
+  kBool,
+  kString,
+  kArray,
+  kU64,
+  kI64,
+  kF64,
 };
 const char* Name(GgufType type);
 
@@ -82,8 +94,8 @@ Result<GgufFile> OpenGguf(const std::filesystem::path& path);
 // The same from memory (fuzzing, tests); `name` is for messages. The map must outlive the result.
 Result<GgufFile> ParseGguf(std::shared_ptr<const MappedFile> file);
 
-// All shards of a split whose first shard is `first` (file-formats.md 1.6); a file that is not split gives
-// itself. Checks names, numbers, counts and uniqueness. Errors: kBadFile, kNotFound.
+// All shards of a split whose first shard is `first` (file-formats.md 1.6); a file that is not
+// split gives itself. Checks names, numbers, counts and uniqueness. Errors: kBadFile, kNotFound.
 Result<std::vector<GgufFile>> OpenGgufShards(const std::filesystem::path& first);
 
 }  // namespace carat

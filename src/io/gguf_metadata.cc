@@ -22,14 +22,17 @@ std::string_view AsText(const GgufValue& v) {
 int64_t IntAt(const GgufValue& v, GgufType type, uint64_t index) {
   switch (type) {
     case GgufType::kU8:
-    case GgufType::kBool: return As<uint8_t>(v, index);
-    case GgufType::kI32: return As<int32_t>(v, index);
-    default: return As<uint32_t>(v, index);
+    case GgufType::kBool:
+      return As<uint8_t>(v, index);
+    case GgufType::kI32:
+      return As<int32_t>(v, index);
+    default:
+      return As<uint32_t>(v, index);
   }
 }
 
-tl::unexpected<Error> Wrong(const GgufMetadata& m, std::string_view key,
-                            std::string_view expected, const GgufValue& found) {
+tl::unexpected<Error> Wrong(const GgufMetadata& m, std::string_view key, std::string_view expected,
+                            const GgufValue& found) {
   return BadFile("{}: \"{}\": expected {}, found {}", m.file, key, expected, Describe(found));
 }
 
@@ -52,38 +55,64 @@ Result<T> Scalar(const GgufMetadata& m, std::string_view key, GgufType type, con
 
 const char* Name(GgufType type) {
   switch (type) {
-    case GgufType::kU8: return "u8";
-    case GgufType::kI8: return "i8";
-    case GgufType::kU16: return "u16";
-    case GgufType::kI16: return "i16";
-    case GgufType::kU32: return "u32";
-    case GgufType::kI32: return "i32";
-    case GgufType::kF32: return "f32";
-    case GgufType::kBool: return "bool";
-    case GgufType::kString: return "string";
-    case GgufType::kArray: return "array";
-    case GgufType::kU64: return "u64";
-    case GgufType::kI64: return "i64";
-    case GgufType::kF64: return "f64";
+    case GgufType::kU8:
+      return "u8";
+    case GgufType::kI8:
+      return "i8";
+    case GgufType::kU16:
+      return "u16";
+    case GgufType::kI16:
+      return "i16";
+    case GgufType::kU32:
+      return "u32";
+    case GgufType::kI32:
+      return "i32";
+    case GgufType::kF32:
+      return "f32";
+    case GgufType::kBool:
+      return "bool";
+    case GgufType::kString:
+      return "string";
+    case GgufType::kArray:
+      return "array";
+    case GgufType::kU64:
+      return "u64";
+    case GgufType::kI64:
+      return "i64";
+    case GgufType::kF64:
+      return "f64";
   }
   return "unknown";
 }
 
 std::string Describe(const GgufValue& v) {
   switch (v.type) {
-    case GgufType::kU8: return fmt::format("u8 {}", As<uint8_t>(v));
-    case GgufType::kI8: return fmt::format("i8 {}", As<int8_t>(v));
-    case GgufType::kU16: return fmt::format("u16 {}", As<uint16_t>(v));
-    case GgufType::kI16: return fmt::format("i16 {}", As<int16_t>(v));
-    case GgufType::kU32: return fmt::format("u32 {}", As<uint32_t>(v));
-    case GgufType::kI32: return fmt::format("i32 {}", As<int32_t>(v));
-    case GgufType::kF32: return fmt::format("f32 {}", As<float>(v));
-    case GgufType::kBool: return As<uint8_t>(v) ? "bool true" : "bool false";
-    case GgufType::kString: return fmt::format("string \"{}\"", Printable(AsText(v), 60));
-    case GgufType::kArray: return fmt::format("array of {} {}", v.count, Name(v.elem));
-    case GgufType::kU64: return fmt::format("u64 {}", As<uint64_t>(v));
-    case GgufType::kI64: return fmt::format("i64 {}", As<int64_t>(v));
-    case GgufType::kF64: return fmt::format("f64 {}", As<double>(v));
+    case GgufType::kU8:
+      return fmt::format("u8 {}", As<uint8_t>(v));
+    case GgufType::kI8:
+      return fmt::format("i8 {}", As<int8_t>(v));
+    case GgufType::kU16:
+      return fmt::format("u16 {}", As<uint16_t>(v));
+    case GgufType::kI16:
+      return fmt::format("i16 {}", As<int16_t>(v));
+    case GgufType::kU32:
+      return fmt::format("u32 {}", As<uint32_t>(v));
+    case GgufType::kI32:
+      return fmt::format("i32 {}", As<int32_t>(v));
+    case GgufType::kF32:
+      return fmt::format("f32 {}", As<float>(v));
+    case GgufType::kBool:
+      return As<uint8_t>(v) ? "bool true" : "bool false";
+    case GgufType::kString:
+      return fmt::format("string \"{}\"", Printable(AsText(v), 60));
+    case GgufType::kArray:
+      return fmt::format("array of {} {}", v.count, Name(v.elem));
+    case GgufType::kU64:
+      return fmt::format("u64 {}", As<uint64_t>(v));
+    case GgufType::kI64:
+      return fmt::format("i64 {}", As<int64_t>(v));
+    case GgufType::kF64:
+      return fmt::format("f64 {}", As<double>(v));
   }
   return "unknown";
 }
@@ -93,8 +122,7 @@ const GgufValue* GgufMetadata::Find(std::string_view key) const {
   return it == values.end() ? nullptr : &it->second;
 }
 
-Result<const GgufValue*> GgufMetadata::Get(std::string_view key,
-                                           std::string_view expected) const {
+Result<const GgufValue*> GgufMetadata::Get(std::string_view key, std::string_view expected) const {
   const GgufValue* v = Find(key);
   if (!v) return Missing(*this, key, expected);
   return v;
@@ -136,8 +164,7 @@ Result<std::string> GgufMetadata::StringOr(std::string_view key, std::string_vie
   return RequireString(key);
 }
 
-Result<std::vector<int64_t>> GgufMetadata::RequireInts(std::string_view key,
-                                                       bool scalar_ok) const {
+Result<std::vector<int64_t>> GgufMetadata::RequireInts(std::string_view key, bool scalar_ok) const {
   const char* expected = scalar_ok ? "u32, i32 or an array of them" : "array of i32 or u32";
   CARAT_ASSIGN_OR_RETURN(const GgufValue* v, Get(key, expected));
   const bool array = v->type == GgufType::kArray;
@@ -152,8 +179,8 @@ Result<std::vector<int64_t>> GgufMetadata::RequireInts(std::string_view key,
 Result<std::vector<bool>> GgufMetadata::RequireBools(std::string_view key) const {
   CARAT_ASSIGN_OR_RETURN(const GgufValue* v, Get(key, "array of bool, u8, i32 or u32"));
   const GgufType e = v->elem;
-  if (v->type != GgufType::kArray || (e != GgufType::kBool && e != GgufType::kU8 &&
-                                      e != GgufType::kI32 && e != GgufType::kU32))
+  if (v->type != GgufType::kArray ||
+      (e != GgufType::kBool && e != GgufType::kU8 && e != GgufType::kI32 && e != GgufType::kU32))
     return Wrong(*this, key, "array of bool, u8, i32 or u32", *v);
   std::vector<bool> out(v->count);
   for (uint64_t i = 0; i < v->count; ++i) out[i] = IntAt(*v, e, i) != 0;

@@ -81,8 +81,8 @@ Result<std::vector<GgufFile>> OpenGgufShards(const std::filesystem::path& first)
                    count, Suffix(1, count));
   CARAT_RETURN_IF_ERROR(CheckShard(shards[0], 0, count));
   for (uint32_t i = 1; i < count; ++i) {
-    CARAT_ASSIGN_OR_RETURN(
-        GgufFile shard, OpenGguf(first.parent_path() / (*prefix + Suffix(i + 1, count))));
+    CARAT_ASSIGN_OR_RETURN(GgufFile shard,
+                           OpenGguf(first.parent_path() / (*prefix + Suffix(i + 1, count))));
     CARAT_RETURN_IF_ERROR(CheckShard(shard, i, count));
     shards.push_back(std::move(shard));
   }

@@ -62,7 +62,9 @@ class HeaderReader : public nlohmann::json_sax<Json> {
 
   bool start_object(std::size_t) override {
     switch (state_) {
-      case State::kStart: state_ = State::kTop; return true;
+      case State::kStart:
+        state_ = State::kTop;
+        return true;
       case State::kTop:
         if (field_ == "__metadata__") {
           if (std::exchange(has_metadata_, true)) return Fail("\"__metadata__\" twice");
@@ -75,7 +77,8 @@ class HeaderReader : public nlohmann::json_sax<Json> {
         offset_count_ = 0;
         state_ = State::kEntry;
         return true;
-      default: return Skip("an object");
+      default:
+        return Skip("an object");
     }
   }
 
@@ -115,7 +118,8 @@ class HeaderReader : public nlohmann::json_sax<Json> {
     }
     for (const auto& [has, name] : {std::pair(has_dtype_, "dtype"), std::pair(has_shape_, "shape"),
                                     std::pair(has_offsets_, "data_offsets")}) {
-      if (!has) return Fail(fmt::format("tensor \"{}\": {}: missing", Printable(tensor_.name), name));
+      if (!has)
+        return Fail(fmt::format("tensor \"{}\": {}: missing", Printable(tensor_.name), name));
     }
     if (tensors.size() >= kMaxTensors)
       return Fail(fmt::format("more than {} tensors", kMaxTensors));
@@ -155,9 +159,12 @@ class HeaderReader : public nlohmann::json_sax<Json> {
   }
   std::string Place() const {
     switch (state_) {
-      case State::kStart: return "header";
-      case State::kTop: return fmt::format("\"{}\"", Printable(field_));
-      case State::kMetadata: return "\"__metadata__\"";
+      case State::kStart:
+        return "header";
+      case State::kTop:
+        return fmt::format("\"{}\"", Printable(field_));
+      case State::kMetadata:
+        return "\"__metadata__\"";
       default:
         return fmt::format("tensor \"{}\": {}", Printable(tensor_.name), Printable(field_));
     }
@@ -165,11 +172,15 @@ class HeaderReader : public nlohmann::json_sax<Json> {
   const char* Expected() const {
     switch (state_) {
       case State::kStart:
-      case State::kTop: return "an object";
-      case State::kMetadata: return "a string";
+      case State::kTop:
+        return "an object";
+      case State::kMetadata:
+        return "a string";
       case State::kShape:
-      case State::kOffsets: return "a whole number below 2^64";
-      default: return field_ == "dtype" ? "a string" : "an array";
+      case State::kOffsets:
+        return "a whole number below 2^64";
+      default:
+        return field_ == "dtype" ? "a string" : "an array";
     }
   }
   // A scalar where none, or another one, is wanted.
@@ -268,10 +279,9 @@ Result<SafetensorsFile> ParseSafetensors(std::shared_ptr<const MappedFile> file)
   }
   CARAT_RETURN_IF_ERROR(CheckUniqueNames(name, out.tensors));
 
-  std::sort(out.tensors.begin(), out.tensors.end(),
-            [](const TensorEntry& a, const TensorEntry& b) {
-              return std::tie(a.offset, a.bytes, a.name) < std::tie(b.offset, b.bytes, b.name);
-            });
+  std::sort(out.tensors.begin(), out.tensors.end(), [](const TensorEntry& a, const TensorEntry& b) {
+    return std::tie(a.offset, a.bytes, a.name) < std::tie(b.offset, b.bytes, b.name);
+  });
   uint64_t next = data_start;
   for (const TensorEntry& t : out.tensors) {
     if (t.offset != next)

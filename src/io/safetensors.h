@@ -31,9 +31,9 @@ Result<std::vector<TensorEntry>> OpenSafetensors(const std::filesystem::path& pa
 
 struct TensorToWrite {
   std::string name;
-  DType dtype = DType::kF32;           // one that safetensors knows
-  std::vector<uint64_t> shape;         // row-major
-  std::span<const std::byte> bytes;    // exactly as many as dtype and shape say
+  DType dtype = DType::kF32;         // one that safetensors knows
+  std::vector<uint64_t> shape;       // row-major
+  std::span<const std::byte> bytes;  // exactly as many as dtype and shape say
 };
 using SafetensorsMetadata = std::map<std::string, std::string>;
 

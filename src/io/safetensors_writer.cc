@@ -68,8 +68,7 @@ class TempFile {
   }
   Status RenameTo(const std::filesystem::path& target) {
     if (::fsync(fd_) != 0) return Failed(path_, "cannot be written");
-    if (::rename(path_.c_str(), target.c_str()) != 0)
-      return Failed(target, "cannot be replaced");
+    if (::rename(path_.c_str(), target.c_str()) != 0) return Failed(target, "cannot be replaced");
     path_.clear();
     return {};
   }
@@ -97,9 +96,9 @@ class HeaderWriter {
                              Printable(t.name), t.bytes.size(), Name(t.dtype));
     if (!names_.insert(t.name).second)
       return InvalidArgument("tensor \"{}\" twice", Printable(t.name));
-    entries_ += fmt::format(R"({}:{{"dtype":"{}","shape":{},"data_offsets":[{},{}]}})",
-                            Quoted(t.name), Name(t.dtype), DumpJson(Json(t.shape)), end_,
-                            end_ + *bytes);
+    entries_ +=
+        fmt::format(R"({}:{{"dtype":"{}","shape":{},"data_offsets":[{},{}]}})", Quoted(t.name),
+                    Name(t.dtype), DumpJson(Json(t.shape)), end_, end_ + *bytes);
     entries_ += ',';
     end_ += *bytes;
     return {};
