@@ -18,21 +18,22 @@ Status CheckHeads(const ConfigSource& s) {
   for (int l = 0; l < c.layers; ++l) {
     const int64_t dim = s.head_dim[l], kv = s.kv_heads[l];
     if (c.heads % kv != 0) {
-      return BadFile("{}: {}: expected a divisor of the {} query heads, found {} in layer {}", c.file,
-                     s.kv_heads_key, c.heads, kv, l);
+      return BadFile("{}: \"{}\": expected a divisor of the {} query heads, found {} in layer {}",
+                     c.file, s.kv_heads_key, c.heads, kv, l);
     }
     if (dim % 2 != 0) {
-      return BadFile("{}: {}: expected an even head size, found {} in layer {}", c.file,
+      return BadFile("{}: \"{}\": expected an even head size, found {} in layer {}", c.file,
                      s.head_dim_key, dim, l);
     }
     if (c.heads * dim > kMaxWidth) {
-      return BadFile("{}: {}: expected at most {} query values, found {} heads of {} in layer {}",
-                     c.file, s.head_dim_key, kMaxWidth, c.heads, dim, l);
+      return BadFile(
+          "{}: \"{}\": expected at most {} query values, found {} heads of {} in layer {}", c.file,
+          s.head_dim_key, kMaxWidth, c.heads, dim, l);
     }
     // One rotation serves all layers of a kind.
     int64_t& kind = dim_of[s.sliding[l] ? 0 : 1];
     if (kind != 0 && kind != dim) {
-      return BadFile("{}: {}: expected {} in every {} layer, found {} in layer {}", c.file,
+      return BadFile("{}: \"{}\": expected {} in every {} layer, found {} in layer {}", c.file,
                      s.head_dim_key, kind, s.sliding[l] ? "sliding" : "global", dim, l);
     }
     kind = dim;
@@ -44,7 +45,7 @@ Status CheckHeads(const ConfigSource& s) {
 Status MakePlan(const ConfigSource& s, std::vector<LayerPlan>* plan) {
   const Config& c = s.config;
   if (s.shared_layers < 0 || s.shared_layers >= c.layers) {
-    return BadFile("{}: {}: expected 0 to {}, found {}", c.file, s.shared_key, c.layers - 1,
+    return BadFile("{}: \"{}\": expected 0 to {}, found {}", c.file, s.shared_key, c.layers - 1,
                    s.shared_layers);
   }
   const int first_shared = c.layers - static_cast<int>(s.shared_layers);
@@ -64,13 +65,15 @@ Status MakePlan(const ConfigSource& s, std::vector<LayerPlan>* plan) {
     } else {
       p.kv_layer = last_owner[p.rope];
       if (p.kv_layer < 0) {
-        return BadFile("{}: {}: layer {} shares keys and values, expected a {} layer before layer {}",
-                       c.file, s.shared_key, l, p.sliding ? "sliding" : "global", first_shared);
+        return BadFile(
+            "{}: \"{}\": layer {} shares keys and values, expected a {} layer before layer {}",
+            c.file, s.shared_key, l, p.sliding ? "sliding" : "global", first_shared);
       }
       const int donor_heads = (*plan)[p.kv_layer].kv_heads;
       if (donor_heads != p.kv_heads) {
-        return BadFile("{}: {}: expected {} in layer {} as in layer {} whose keys it reads, found {}",
-                       c.file, s.kv_heads_key, donor_heads, l, p.kv_layer, p.kv_heads);
+        return BadFile(
+            "{}: \"{}\": expected {} in layer {} as in layer {} whose keys it reads, found {}",
+            c.file, s.kv_heads_key, donor_heads, l, p.kv_layer, p.kv_heads);
       }
     }
     plan->push_back(p);
@@ -107,8 +110,9 @@ Status MakeRopes(const ConfigSource& s, Config* config) {
     const RopeSource& rope = s.rope[kind];
     const size_t pairs = static_cast<size_t>(layer->head_dim) / 2;
     if (!rope.divisors.empty() && rope.divisors.size() != pairs) {
-      return BadFile("{}: rope_freqs.weight: expected {} values, half of the head size, found {}",
-                     config->file, pairs, rope.divisors.size());
+      return BadFile(
+          "{}: tensor \"rope_freqs.weight\": expected {} values, half of the head size, found {}",
+          config->file, pairs, rope.divisors.size());
     }
     config->rope[kind] = MakeRope(rope, layer->head_dim);
   }
@@ -120,13 +124,13 @@ Status MakeRopes(const ConfigSource& s, Config* config) {
 Status CheckRange(std::string_view file, std::string_view key, int64_t value, int64_t min,
                   int64_t max) {
   if (value >= min && value <= max) return {};
-  return BadFile("{}: {}: expected {} to {}, found {}", file, key, min, max, value);
+  return BadFile("{}: \"{}\": expected {} to {}, found {}", file, key, min, max, value);
 }
 
 Status CheckRange(std::string_view file, std::string_view key, double value, double min,
                   double max) {
   if (value >= min && value <= max) return {};  // false for NaN
-  return BadFile("{}: {}: expected {} to {}, found {}", file, key, min, max, value);
+  return BadFile("{}: \"{}\": expected {} to {}, found {}", file, key, min, max, value);
 }
 
 Result<std::vector<int32_t>> CheckIds(std::string_view file, std::string_view key,
@@ -135,7 +139,7 @@ Result<std::vector<int32_t>> CheckIds(std::string_view file, std::string_view ke
   out.reserve(ids.size());
   for (const int64_t id : ids) {
     if (id < 0 || id >= vocab) {
-      return BadFile("{}: {}: expected ids of 0 to {}, found {}", file, key, vocab - 1, id);
+      return BadFile("{}: \"{}\": expected ids of 0 to {}, found {}", file, key, vocab - 1, id);
     }
     out.push_back(static_cast<int32_t>(id));
   }
@@ -152,13 +156,13 @@ Result<Config> FinishConfig(ConfigSource source) {
   Config& c = source.config;
   CARAT_RETURN_IF_ERROR(CheckHeads(source));
   if (c.experts > 0 && (c.experts_used < 1 || c.experts_used > c.experts)) {
-    return BadFile("{}: {}: expected 1 to {} ({}), found {}", c.file, source.experts_used_key,
+    return BadFile("{}: \"{}\": expected 1 to {} ({}), found {}", c.file, source.experts_used_key,
                    c.experts, source.experts_key, c.experts_used);
   }
   if (c.experts == 0) c.experts_used = c.expert_ff = 0;
   if (int64_t{c.ple_width} * c.layers > kMaxPleRow) {
-    return BadFile("{}: {}: expected at most {} over all layers, found {} in each of {}", c.file,
-                   source.ple_key, kMaxPleRow, c.ple_width, c.layers);
+    return BadFile("{}: \"{}\": expected at most {} over all layers, found {} in each of {}",
+                   c.file, source.ple_key, kMaxPleRow, c.ple_width, c.layers);
   }
   if (c.ple_width == 0) c.ple_vocab = 0;
   CARAT_RETURN_IF_ERROR(MakePlan(source, &c.plan));

@@ -45,14 +45,9 @@ class KeyReader {
   // One value for each layer: an array of exactly `layers`, or a scalar for all of them.
   Result<std::vector<int64_t>> PerLayer(std::string_view name, int64_t layers, int64_t min,
                                         int64_t max) const {
+    CARAT_RETURN_IF_ERROR(CheckCount(name, layers));
     CARAT_ASSIGN_OR_RETURN(std::vector<int64_t> values, meta_.RequireInts(Key(name), true));
-    if (!IsArray(name) && values.size() == 1) {
-      values.assign(static_cast<size_t>(layers), values[0]);
-    }
-    if (values.size() != static_cast<size_t>(layers)) {
-      return BadFile("{}: {}: expected {} elements, one for each layer, found {}", meta_.file,
-                     Key(name), layers, values.size());
-    }
+    if (!IsArray(name)) values.assign(static_cast<size_t>(layers), values[0]);
     for (const int64_t value : values) {
       CARAT_RETURN_IF_ERROR(CheckRange(meta_.file, Key(name), value, min, max));
     }
@@ -63,7 +58,7 @@ class KeyReader {
     CARAT_ASSIGN_OR_RETURN(const auto values, PerLayer(name, layers, min, max));
     for (const int64_t value : values) {
       if (value != values[0]) {
-        return BadFile("{}: {}: expected one value in all layers, found {} and {}", meta_.file,
+        return BadFile("{}: \"{}\": expected one value in all layers, found {} and {}", meta_.file,
                        Key(name), values[0], value);
       }
     }
@@ -71,17 +66,20 @@ class KeyReader {
   }
 
   bool IsArray(std::string_view name) const {
-    const auto it = meta_.values.find(Key(name));
-    return it != meta_.values.end() && it->second.type == GgufType::kArray;
+    const GgufValue* v = meta_.Find(Key(name));
+    return v != nullptr && v->type == GgufType::kArray;
+  }
+  // An array is not copied before its length is known to be right.
+  Status CheckCount(std::string_view name, int64_t layers) const {
+    const GgufValue* v = meta_.Find(Key(name));
+    if (!IsArray(name) || v->count == static_cast<uint64_t>(layers)) return {};
+    return BadFile("{}: \"{}\": expected {} elements, one for each layer, found {}", meta_.file,
+                   Key(name), layers, Describe(*v));
   }
 
   Result<std::vector<bool>> Pattern(std::string_view name, int64_t layers) const {
-    CARAT_ASSIGN_OR_RETURN(const auto pattern, meta_.RequireBools(Key(name)));
-    if (pattern.size() != static_cast<size_t>(layers)) {
-      return BadFile("{}: {}: expected {} elements, one for each layer, found {}", meta_.file,
-                     Key(name), layers, pattern.size());
-    }
-    return pattern;
+    CARAT_RETURN_IF_ERROR(CheckCount(name, layers));
+    return meta_.RequireBools(Key(name));
   }
 
   // A size that may be written again under another key, where it must be the same.
@@ -89,7 +87,7 @@ class KeyReader {
     if (!Has(name)) return {};
     CARAT_ASSIGN_OR_RETURN(const int64_t value, meta_.RequireU32(Key(name)));
     if (value == expected) return {};
-    return BadFile("{}: {}: expected {}, found {}", meta_.file, Key(name), expected, value);
+    return BadFile("{}: \"{}\": expected {}, found {}", meta_.file, Key(name), expected, value);
   }
 
   const GgufMetadata& metadata() const { return meta_; }
@@ -105,51 +103,51 @@ Result<Family> CheckArchitecture(const GgufMetadata& meta) {
   CARAT_ASSIGN_OR_RETURN(const std::string type, meta.StringOr("general.type", "model"));
   if (type == "mmproj" || arch == "clip") {
     return BadFile(
-        "{}: general.type: expected a text model, found a projector (mmproj), which belongs beside "
+        "{}: \"general.type\": expected a text model, found a projector (mmproj), which belongs "
+        "beside "
         "the model's own file",
         meta.file);
   }
   if (type == "adapter") {
-    return BadFile("{}: general.type: expected a model, found an adapter (LoRA), which needs its "
-                   "base model",
-                   meta.file);
+    return BadFile(
+        "{}: \"general.type\": expected a model, found an adapter (LoRA), which needs its "
+        "base model",
+        meta.file);
   }
   if (type != "model") {
-    return BadFile("{}: general.type: expected \"model\", found \"{}\"", meta.file,
+    return BadFile("{}: \"general.type\": expected \"model\", found \"{}\"", meta.file,
                    Printable(type));
   }
   if (arch == "gemma4-assistant" || arch == "gemma4_assistant") {
-    return BadFile("{}: general.architecture: expected a whole model, found {}, a drafter that "
-                   "only works beside its target model",
-                   meta.file, arch);
+    return BadFile(
+        "{}: \"general.architecture\": expected a whole model, found {}, a drafter that "
+        "only works beside its target model",
+        meta.file, arch);
   }
   if (arch == "gemma4") return Family::kGemma4;
   if (arch == "gemma3") return Family::kGemma3;
-  return BadFile("{}: general.architecture: expected \"gemma4\" or \"gemma3\", found \"{}\"",
+  return BadFile("{}: \"general.architecture\": expected \"gemma4\" or \"gemma3\", found \"{}\"",
                  meta.file, Printable(arch));
 }
 
 Status CheckQuantizationVersion(const GgufMetadata& meta) {
   CARAT_ASSIGN_OR_RETURN(const uint32_t version, meta.U32Or("general.quantization_version", 2));
   if (version == 2) return {};
-  return BadFile("{}: general.quantization_version: expected 2, found {}", meta.file, version);
+  return BadFile("{}: \"general.quantization_version\": expected 2, found {}", meta.file, version);
 }
 
 // Number of strings in tokenizer.ggml.tokens, without looking at them.
 Result<int64_t> TokenCount(const GgufMetadata& meta) {
   constexpr std::string_view kKey = "tokenizer.ggml.tokens";
-  const auto it = meta.values.find(kKey);
-  if (it == meta.values.end()) return BadFile("{}: {}: missing", meta.file, kKey);
-  const GgufValue& v = it->second;
-  if (v.type != GgufType::kArray || v.elem != GgufType::kString) {
-    return BadFile("{}: {}: expected an array of strings, found {}{}", meta.file, kKey,
-                   v.type == GgufType::kArray ? "an array of " : "",
-                   Name(v.type == GgufType::kArray ? v.elem : v.type));
+  const GgufValue* v = meta.Find(kKey);
+  if (v == nullptr)
+    return BadFile("{}: \"{}\": missing, expected array of strings", meta.file, kKey);
+  if (v->type != GgufType::kArray || v->elem != GgufType::kString || v->count < 1 ||
+      v->count > static_cast<uint64_t>(kMaxVocab)) {
+    return BadFile("{}: \"{}\": expected array of 1 to {} strings, found {}", meta.file, kKey,
+                   kMaxVocab, Describe(*v));
   }
-  CARAT_RETURN_IF_ERROR(CheckRange(
-      meta.file, "number of tokenizer.ggml.tokens",
-      static_cast<int64_t>(std::min<uint64_t>(v.count, INT64_MAX)), 1, kMaxVocab));
-  return static_cast<int64_t>(v.count);
+  return static_cast<int64_t>(v->count);
 }
 
 // gemma3 files may hold a few more rows than tokens (2.5, last line); gemma4 files may not.
@@ -174,11 +172,11 @@ Result<std::vector<float>> ReadRopeFreqs(const Checkpoint& checkpoint, std::stri
     count *= dim;
   }
   if (count == 0 || count > static_cast<uint64_t>(kMaxHeadDim)) {
-    return BadFile("{}: {}: expected half of the head size, found [{}]", file, kName,
+    return BadFile("{}: tensor \"{}\": expected half of the head size, found [{}]", file, kName,
                    fmt::join(e->shape, ", "));
   }
   if (!IsFloat(e->dtype)) {
-    return BadFile("{}: {}: expected type F32, found {}", file, kName, Name(e->dtype));
+    return BadFile("{}: tensor \"{}\": expected type F32, found {}", file, kName, Name(e->dtype));
   }
   std::vector<std::byte> bytes(e->bytes);
   CARAT_RETURN_IF_ERROR(e->file->ReadAt(e->offset, bytes));
@@ -186,7 +184,7 @@ Result<std::vector<float>> ReadRopeFreqs(const Checkpoint& checkpoint, std::stri
   DequantRow(e->dtype, bytes.data(), static_cast<int64_t>(count), factors.data());
   for (const float f : factors) {
     if (!(f > 0) || !std::isfinite(f)) {
-      return BadFile("{}: {}: expected positive numbers, found {}", file, kName, f);
+      return BadFile("{}: tensor \"{}\": expected positive numbers, found {}", file, kName, f);
     }
   }
   return factors;
@@ -197,8 +195,8 @@ Result<double> ReadRopeFactor(const KeyReader& keys) {
   CARAT_ASSIGN_OR_RETURN(const std::string type, keys.metadata().StringOr(type_key, "none"));
   if (type == "none") return 1.0;
   if (type != "linear") {
-    return BadFile("{}: {}: expected \"linear\" or \"none\", found \"{}\"", keys.metadata().file,
-                   type_key, Printable(type));
+    return BadFile("{}: \"{}\": expected \"linear\" or \"none\", found \"{}\"",
+                   keys.metadata().file, type_key, Printable(type));
   }
   return keys.Float("rope.scaling.factor", 1e-3, 1e6);
 }
@@ -213,8 +211,7 @@ Status ReadCommon(const KeyReader& keys, ConfigSource* s) {
   CARAT_ASSIGN_OR_RETURN(const int64_t heads,
                          keys.Uniform("attention.head_count", layers, 1, kMaxHeads));
   CARAT_ASSIGN_OR_RETURN(c.context, keys.Int("context_length", 1, kMaxContext));
-  CARAT_ASSIGN_OR_RETURN(s->ff_width,
-                         keys.PerLayer("feed_forward_length", layers, 1, kMaxWidth));
+  CARAT_ASSIGN_OR_RETURN(s->ff_width, keys.PerLayer("feed_forward_length", layers, 1, kMaxWidth));
   s->kv_heads.assign(layers, heads);
   if (keys.Has("attention.head_count_kv")) {
     CARAT_ASSIGN_OR_RETURN(s->kv_heads,
@@ -310,8 +307,8 @@ Status ReadGemma3(const KeyReader& keys, ConfigSource* s) {
   CARAT_ASSIGN_OR_RETURN(const int64_t window,
                          keys.IntOr("attention.sliding_window", 0, 0, kMaxWindow));
   CARAT_ASSIGN_OR_RETURN(s->sliding, Gemma3Pattern(keys, c.layers, window > 0));
-  CARAT_ASSIGN_OR_RETURN(const int64_t dim, keys.IntOr("attention.key_length", c.width / c.heads, 2,
-                                                       kMaxHeadDim));
+  CARAT_ASSIGN_OR_RETURN(const int64_t dim,
+                         keys.IntOr("attention.key_length", c.width / c.heads, 2, kMaxHeadDim));
   CARAT_RETURN_IF_ERROR(CheckRange(c.file, keys.Key("attention.key_length"), dim, 2, kMaxHeadDim));
   CARAT_RETURN_IF_ERROR(keys.Same("attention.value_length", dim));
   CARAT_RETURN_IF_ERROR(keys.Same("rope.dimension_count", dim));
@@ -319,20 +316,19 @@ Status ReadGemma3(const KeyReader& keys, ConfigSource* s) {
   CARAT_ASSIGN_OR_RETURN(const double eps,
                          keys.FloatOr("attention.layer_norm_rms_epsilon", 1e-6, 1e-12, 0.1));
   // Ollama's names first (2.5, last line); usual files have neither of them.
-  CARAT_ASSIGN_OR_RETURN(double theta, keys.FloatOr("rope.global.freq_base", 1e6, kMinTheta,
-                                                    kMaxTheta));
+  CARAT_ASSIGN_OR_RETURN(double theta,
+                         keys.FloatOr("rope.global.freq_base", 1e6, kMinTheta, kMaxTheta));
   CARAT_ASSIGN_OR_RETURN(s->rope[1].theta,
                          keys.FloatOr("rope.freq_base", theta, kMinTheta, kMaxTheta));
-  CARAT_ASSIGN_OR_RETURN(theta,
-                         keys.FloatOr("rope.local.freq_base", 10000, kMinTheta, kMaxTheta));
+  CARAT_ASSIGN_OR_RETURN(theta, keys.FloatOr("rope.local.freq_base", 10000, kMinTheta, kMaxTheta));
   CARAT_ASSIGN_OR_RETURN(s->rope[0].theta,
                          keys.FloatOr("rope.freq_base_swa", theta, kMinTheta, kMaxTheta));
   CARAT_ASSIGN_OR_RETURN(s->rope[1].factor, ReadRopeFactor(keys));
   c.eps = static_cast<float>(eps);
   c.window = static_cast<int>(std::max<int64_t>(window, 1));
   // 27B alone was trained with D / Hq instead of the head size, and only its depth tells it.
-  const double scalar = c.layers == 62 ? static_cast<double>(c.width) / c.heads
-                                       : static_cast<double>(dim);
+  const double scalar =
+      c.layers == 62 ? static_cast<double>(c.width) / c.heads : static_cast<double>(dim);
   c.attention_scale = static_cast<float>(1 / std::sqrt(scalar));
   c.value_norm = false;
   c.vision_blocks = c.vision_blocks_global = true;
@@ -368,39 +364,6 @@ Result<ConfigSource> ReadGgufConfig(const Checkpoint& checkpoint) {
   CARAT_RETURN_IF_ERROR(c.family == Family::kGemma4 ? ReadGemma4(checkpoint, keys, &s)
                                                     : ReadGemma3(keys, &s));
   return s;
-}
-
-Result<GenerationDefaults> ReadGgufGeneration(const Checkpoint& checkpoint, const Config& config) {
-  const GgufMetadata& meta = *checkpoint.metadata;
-  GenerationDefaults d;
-  CARAT_ASSIGN_OR_RETURN(d.temperature, meta.F32Or("general.sampling.temp", d.temperature));
-  CARAT_RETURN_IF_ERROR(CheckRange(meta.file, "general.sampling.temp", double{d.temperature}, 0, 100));
-  CARAT_ASSIGN_OR_RETURN(d.top_p, meta.F32Or("general.sampling.top_p", d.top_p));
-  CARAT_RETURN_IF_ERROR(CheckRange(meta.file, "general.sampling.top_p", double{d.top_p}, 0, 1));
-  if (meta.Has("general.sampling.top_k")) {
-    CARAT_ASSIGN_OR_RETURN(const auto top_k, meta.RequireInts("general.sampling.top_k", true));
-    if (top_k.size() != 1) {
-      return BadFile("{}: general.sampling.top_k: expected one number, found an array of {}",
-                     meta.file, top_k.size());
-    }
-    // 0 and negative values switch it off.
-    d.top_k = static_cast<int>(std::clamp<int64_t>(top_k[0], 0, kMaxVocab));
-  }
-  // Ends of sequence, turn and message, as the file has them; "unset" is written as -1 (1.10.22).
-  for (const char* key : {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
-                          "tokenizer.ggml.eom_token_id"}) {
-    if (!meta.Has(key)) continue;
-    CARAT_ASSIGN_OR_RETURN(auto ids, meta.RequireInts(key, true));
-    if (ids.size() == 1 && (ids[0] == -1 || ids[0] == UINT32_MAX)) continue;
-    CARAT_ASSIGN_OR_RETURN(const auto checked, CheckIds(meta.file, key, ids, config.vocab));
-    AddIds(checked, &d.stop_ids);
-  }
-  constexpr const char* kSuppress = "tokenizer.ggml.suppress_tokens";
-  if (meta.Has(kSuppress)) {
-    CARAT_ASSIGN_OR_RETURN(const auto ids, meta.RequireInts(kSuppress, false));
-    CARAT_ASSIGN_OR_RETURN(d.suppress, CheckIds(meta.file, kSuppress, ids, config.vocab));
-  }
-  return d;
 }
 
 }  // namespace carat

@@ -3,11 +3,10 @@
 // the default of the official configuration classes.
 #include <algorithm>
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <optional>
 
-#include "base/json.h"
 #include "base/printable.h"
+#include "model/config_json.h"
 #include "model/config_source.h"
 #include "model/tensors_table.h"
 
@@ -15,51 +14,6 @@ namespace carat {
 namespace {
 
 constexpr double kMinTheta = 1, kMaxTheta = 1e15;
-
-// A JSON object with the words its messages begin with.
-struct Section {
-  const Json& json;
-  std::string file;
-
-  // The key is in the file, be it as null.
-  bool Has(std::string_view key) const { return json.is_object() && json.contains(key); }
-  bool IsNull(std::string_view key) const { return JsonFind(json, key) == nullptr; }
-
-  Result<int64_t> Int(std::string_view key, int64_t min, int64_t max) const {
-    CARAT_ASSIGN_OR_RETURN(const int64_t value, JsonInt(json, key, file));
-    CARAT_RETURN_IF_ERROR(CheckRange(file, fmt::format("\"{}\"", key), value, min, max));
-    return value;
-  }
-  Result<int64_t> IntOr(std::string_view key, int64_t fallback, int64_t min, int64_t max) const {
-    if (IsNull(key)) return fallback;
-    return Int(key, min, max);
-  }
-  Result<double> NumberOr(std::string_view key, double fallback, double min, double max) const {
-    if (IsNull(key)) return fallback;
-    CARAT_ASSIGN_OR_RETURN(const double value, JsonNumber(json, key, file));
-    CARAT_RETURN_IF_ERROR(CheckRange(file, fmt::format("\"{}\"", key), value, min, max));
-    return value;
-  }
-  Result<bool> BoolOr(std::string_view key, bool fallback) const {
-    return JsonBoolOr(json, key, fallback, file);
-  }
-  Result<std::string> StringOr(std::string_view key, std::string_view fallback) const {
-    return JsonStringOr(json, key, fallback, file);
-  }
-  // An option that must be off, because the decoder has no such part.
-  Status Off(std::string_view key) const {
-    const Json* value = JsonFind(json, key);
-    if (value == nullptr || (value->is_boolean() && !value->get<bool>())) return {};
-    return BadFile("{}: \"{}\": expected null or false, found {}", file, key,
-                   DescribeJson(*value));
-  }
-};
-
-std::string TextFile(const Checkpoint& checkpoint, std::string_view name) {
-  std::filesystem::path dir = checkpoint.path;
-  if (dir.extension() == ".safetensors" || dir.extension() == ".json") dir = dir.parent_path();
-  return (dir / name).string();
-}
 
 // The directory's name, for people.
 std::string DirectoryName(const Checkpoint& checkpoint) {
@@ -79,9 +33,10 @@ Status RefuseQuantized(const Section& s) {
     } else if (std::string_view(key) == "quantization") {
       method = "mlx";
     }
-    return BadFile("{}: \"{}\": expected an unquantized checkpoint (BF16, F16 or F32), found {}; "
-                   "quantized safetensors are not supported yet, quantized GGUF files are",
-                   s.file, key, method);
+    return BadFile(
+        "{}: \"{}\": expected an unquantized checkpoint (BF16, F16 or F32), found {}; "
+        "quantized safetensors are not supported yet, quantized GGUF files are",
+        s.file, key, method);
   }
   return {};
 }
@@ -97,18 +52,20 @@ Result<ModelType> ReadModelType(const Section& top, const Section& text) {
     CARAT_ASSIGN_OR_RETURN(type, text.StringOr("model_type", ""));
   }
   if (type.find("assistant") != std::string::npos) {
-    return BadFile("{}: \"model_type\": expected a whole model, found \"{}\", a drafter that only "
-                   "works beside its target model",
-                   top.file, Printable(type));
+    return BadFile(
+        "{}: \"model_type\": expected a whole model, found \"{}\", a drafter that only "
+        "works beside its target model",
+        top.file, Printable(type));
   }
   if (type == "gemma4" || type == "gemma4_text") return ModelType{Family::kGemma4, false};
   if (type == "gemma4_unified" || type == "gemma4_unified_text") {
     return ModelType{Family::kGemma4, true};
   }
   if (type == "gemma3" || type == "gemma3_text") return ModelType{Family::kGemma3, false};
-  return BadFile("{}: \"model_type\": expected gemma4, gemma4_text, gemma4_unified, "
-                 "gemma4_unified_text, gemma3 or gemma3_text, found {}",
-                 top.file, type.empty() ? "none" : "\"" + Printable(type) + "\"");
+  return BadFile(
+      "{}: \"model_type\": expected gemma4, gemma4_text, gemma4_unified, "
+      "gemma4_unified_text, gemma3 or gemma3_text, found {}",
+      top.file, type.empty() ? "none" : "\"" + Printable(type) + "\"");
 }
 
 // `layer_types`, or every period-th layer global.
@@ -125,9 +82,10 @@ Result<std::vector<bool>> ReadPattern(const Section& text, int layers, int64_t p
   }
   for (const std::string& type : types) {
     if (type != "sliding_attention" && type != "full_attention") {
-      return BadFile("{}: \"layer_types\": expected \"sliding_attention\" or \"full_attention\", "
-                     "found \"{}\"",
-                     text.file, Printable(type));
+      return BadFile(
+          "{}: \"layer_types\": expected \"sliding_attention\" or \"full_attention\", "
+          "found \"{}\"",
+          text.file, Printable(type));
     }
     sliding.push_back(type == "sliding_attention");
   }
@@ -146,9 +104,10 @@ Status ReadRope(const Section& s, std::string_view default_type, RopeSource* rop
   } else if (type == "linear" || type == "proportional") {
     rope->factor = factor;
   } else {
-    return BadFile("{}: \"rope_type\": expected \"default\", \"linear\" or \"proportional\", found "
-                   "\"{}\"",
-                   s.file, Printable(type));
+    return BadFile(
+        "{}: \"rope_type\": expected \"default\", \"linear\" or \"proportional\", found "
+        "\"{}\"",
+        s.file, Printable(type));
   }
   if (type != "proportional" && partial != 1) {
     return BadFile("{}: \"partial_rotary_factor\": expected 1 with \"rope_type\" \"{}\", found {}",
@@ -169,8 +128,8 @@ Result<bool> ReadRopeParameters(const Section& text, ConfigSource* source) {
   for (int kind = 0; kind < 2; ++kind) {
     if (all.IsNull(kKinds[kind])) continue;
     CARAT_ASSIGN_OR_RETURN(const Json* one, JsonObject(all.json, kKinds[kind], all.file));
-    CARAT_RETURN_IF_ERROR(ReadRope(Section{*one, all.file + ": " + kKinds[kind]}, "default",
-                                   &source->rope[kind]));
+    CARAT_RETURN_IF_ERROR(
+        ReadRope(Section{*one, all.file + ": " + kKinds[kind]}, "default", &source->rope[kind]));
     found = true;
   }
   if (!found) {
@@ -190,10 +149,9 @@ Status ReadCommon(const Section& text, int64_t default_context, ConfigSource* s)
   CARAT_ASSIGN_OR_RETURN(const int64_t kv, text.IntOr("num_key_value_heads", 4, 1, kMaxHeads));
   CARAT_ASSIGN_OR_RETURN(const int64_t dim, text.IntOr("head_dim", 256, 2, kMaxHeadDim));
   CARAT_ASSIGN_OR_RETURN(const double eps, text.NumberOr("rms_norm_eps", 1e-6, 1e-12, 0.1));
-  CARAT_ASSIGN_OR_RETURN(const double softcap,
-                         text.NumberOr("final_logit_softcapping", 0, 0, 1e6));
-  CARAT_ASSIGN_OR_RETURN(
-      c.context, text.IntOr("max_position_embeddings", default_context, 1, kMaxContext));
+  CARAT_ASSIGN_OR_RETURN(const double softcap, text.NumberOr("final_logit_softcapping", 0, 0, 1e6));
+  CARAT_ASSIGN_OR_RETURN(c.context,
+                         text.IntOr("max_position_embeddings", default_context, 1, kMaxContext));
   CARAT_ASSIGN_OR_RETURN(const std::string act,
                          text.StringOr("hidden_activation", "gelu_pytorch_tanh"));
   if (act != "gelu_pytorch_tanh") {
@@ -291,8 +249,7 @@ Status ReadExperts(const Section& text, Config* c) {
   if (!enabled) return {};
   CARAT_ASSIGN_OR_RETURN(const int64_t experts, text.Int("num_experts", 1, kMaxExperts));
   CARAT_ASSIGN_OR_RETURN(const int64_t used, text.Int("top_k_experts", 0, kMaxExperts));
-  const char* key = text.IsNull("moe_intermediate_size") &&
-                            !text.IsNull("expert_intermediate_size")
+  const char* key = text.IsNull("moe_intermediate_size") && !text.IsNull("expert_intermediate_size")
                         ? "expert_intermediate_size"
                         : "moe_intermediate_size";
   CARAT_ASSIGN_OR_RETURN(const int64_t ff, text.Int(key, 1, kMaxWidth));
@@ -324,13 +281,11 @@ Status ReadGemma4(const Section& text, const Checkpoint& checkpoint, bool unifie
   CARAT_RETURN_IF_ERROR(ReadBlocks(text, unified, &c));
   CARAT_ASSIGN_OR_RETURN(const int64_t window,
                          text.IntOr("sliding_window", unified ? 1024 : 512, 1, kMaxWindow));
-  CARAT_ASSIGN_OR_RETURN(
-      const int64_t ple,
-      text.IntOr("hidden_size_per_layer_input", unified ? 0 : 256, 0, kMaxWidth));
+  CARAT_ASSIGN_OR_RETURN(const int64_t ple, text.IntOr("hidden_size_per_layer_input",
+                                                       unified ? 0 : 256, 0, kMaxWidth));
   CARAT_ASSIGN_OR_RETURN(
       c.ple_vocab, text.IntOr("vocab_size_per_layer_input", 262144, ple > 0 ? 1 : 0, kMaxVocab));
-  CARAT_ASSIGN_OR_RETURN(s->shared_layers,
-                         text.IntOr("num_kv_shared_layers", 0, 0, kMaxLayers));
+  CARAT_ASSIGN_OR_RETURN(s->shared_layers, text.IntOr("num_kv_shared_layers", 0, 0, kMaxLayers));
   CARAT_ASSIGN_OR_RETURN(const bool double_wide, text.BoolOr("use_double_wide_mlp", false));
   if (double_wide) {
     for (int64_t l = std::max<int64_t>(0, c.layers - s->shared_layers); l < c.layers; ++l) {
@@ -358,8 +313,7 @@ Status ReadGemma3(const Section& text, const Checkpoint& checkpoint, ConfigSourc
                          text.NumberOr("query_pre_attn_scalar", 256, 1e-6, 1e6));
   CARAT_ASSIGN_OR_RETURN(s->rope[0].theta,
                          text.NumberOr("rope_local_base_freq", 1e4, kMinTheta, kMaxTheta));
-  CARAT_ASSIGN_OR_RETURN(s->rope[1].theta,
-                         text.NumberOr("rope_theta", 1e6, kMinTheta, kMaxTheta));
+  CARAT_ASSIGN_OR_RETURN(s->rope[1].theta, text.NumberOr("rope_theta", 1e6, kMinTheta, kMaxTheta));
   CARAT_ASSIGN_OR_RETURN(const bool new_form, ReadRopeParameters(text, s));
   if (!new_form && !text.IsNull("rope_scaling")) {
     CARAT_ASSIGN_OR_RETURN(const Json* scaling, JsonObject(text.json, "rope_scaling", text.file));
@@ -398,44 +352,6 @@ Status ReadPlaceholders(const Section& top, Config* c) {
   return {};
 }
 
-Result<Json> ParseText(const Checkpoint& checkpoint, std::string_view name) {
-  const std::string file = TextFile(checkpoint, name);
-  const auto it = checkpoint.texts.find(name);
-  if (it == checkpoint.texts.end()) {
-    return BadFile("{}: missing, expected beside the safetensors files", file);
-  }
-  CARAT_ASSIGN_OR_RETURN(Json json, ParseJson(it->second, file));
-  if (!json.is_object()) {
-    return BadFile("{}: expected an object, found {}", file, DescribeJson(json));
-  }
-  return json;
-}
-
-// An id or a list of ids; nothing when absent.
-Result<std::vector<int32_t>> ReadIds(const Section& s, const char* key, int64_t vocab) {
-  const Json* value = JsonFind(s.json, key);
-  std::vector<int64_t> ids;
-  if (value != nullptr && value->is_array()) {
-    CARAT_ASSIGN_OR_RETURN(ids, JsonInts(s.json, key, s.file));
-  } else if (value != nullptr) {
-    CARAT_ASSIGN_OR_RETURN(const int64_t id, JsonInt(s.json, key, s.file));
-    ids.push_back(id);
-  }
-  return CheckIds(s.file, fmt::format("\"{}\"", key), ids, vocab);
-}
-
-Status ReadSampling(const Section& s, GenerationDefaults* d) {
-  CARAT_ASSIGN_OR_RETURN(const double temperature,
-                         s.NumberOr("temperature", d->temperature, 0, 100));
-  CARAT_ASSIGN_OR_RETURN(const double top_p, s.NumberOr("top_p", d->top_p, 0, 1));
-  CARAT_ASSIGN_OR_RETURN(const int64_t top_k, s.IntOr("top_k", d->top_k, INT32_MIN, INT32_MAX));
-  CARAT_ASSIGN_OR_RETURN(const bool sample, s.BoolOr("do_sample", true));
-  d->temperature = sample ? static_cast<float>(temperature) : 0;
-  d->top_p = static_cast<float>(top_p);
-  d->top_k = static_cast<int>(std::max<int64_t>(top_k, 0));
-  return {};
-}
-
 }  // namespace
 
 Result<ConfigSource> ReadHfConfig(const Checkpoint& checkpoint) {
@@ -456,39 +372,18 @@ Result<ConfigSource> ReadHfConfig(const Checkpoint& checkpoint) {
   c.family = type.family;
   c.file = top.file;
   c.name = DirectoryName(checkpoint);
-  s.shared_key = "\"num_kv_shared_layers\"";
-  s.kv_heads_key = "\"num_key_value_heads\"";
-  s.head_dim_key = "\"head_dim\"";
-  s.experts_key = "\"num_experts\"";
-  s.experts_used_key = "\"top_k_experts\"";
-  s.ple_key = "\"hidden_size_per_layer_input\"";
+  s.shared_key = "num_kv_shared_layers";
+  s.kv_heads_key = "num_key_value_heads";
+  s.head_dim_key = "head_dim";
+  s.experts_key = "num_experts";
+  s.experts_used_key = "top_k_experts";
+  s.ple_key = "hidden_size_per_layer_input";
   CARAT_RETURN_IF_ERROR(type.family == Family::kGemma4
                             ? ReadGemma4(text, checkpoint, type.unified, &s)
                             : ReadGemma3(text, checkpoint, &s));
   // Text-only checkpoints have no placeholders: there every id is looked up as it is.
   if (nested) CARAT_RETURN_IF_ERROR(ReadPlaceholders(top, &c));
   return s;
-}
-
-Result<GenerationDefaults> ReadHfGeneration(const Checkpoint& checkpoint, const Config& config) {
-  GenerationDefaults d;
-  if (checkpoint.texts.find("generation_config.json") != checkpoint.texts.end()) {
-    CARAT_ASSIGN_OR_RETURN(const Json json, ParseText(checkpoint, "generation_config.json"));
-    const Section s{json, TextFile(checkpoint, "generation_config.json")};
-    CARAT_RETURN_IF_ERROR(ReadSampling(s, &d));
-    CARAT_ASSIGN_OR_RETURN(d.stop_ids, ReadIds(s, "eos_token_id", config.vocab));
-    CARAT_ASSIGN_OR_RETURN(d.suppress, ReadIds(s, "suppress_tokens", config.vocab));
-  }
-  CARAT_ASSIGN_OR_RETURN(const Json json, ParseText(checkpoint, "config.json"));
-  const Section top{json, TextFile(checkpoint, "config.json")};
-  CARAT_ASSIGN_OR_RETURN(auto ids, ReadIds(top, "eos_token_id", config.vocab));
-  AddIds(ids, &d.stop_ids);
-  if (const Json* text = JsonFind(json, "text_config")) {
-    const Section section{*text, top.file + ": text_config"};
-    CARAT_ASSIGN_OR_RETURN(ids, ReadIds(section, "eos_token_id", config.vocab));
-    AddIds(ids, &d.stop_ids);
-  }
-  return d;
 }
 
 }  // namespace carat

@@ -33,7 +33,9 @@ std::span<const uint64_t> WithoutLeadingOnes(const std::vector<uint64_t>& shape)
 class Resolver {
  public:
   Resolver(const Checkpoint& checkpoint, const Config& config)
-      : checkpoint_(checkpoint), config_(config), gguf_(checkpoint.format == CheckpointFormat::kGguf) {}
+      : checkpoint_(checkpoint),
+        config_(config),
+        gguf_(checkpoint.format == CheckpointFormat::kGguf) {}
 
   Result<ModelTensors> Run();
 
@@ -88,7 +90,7 @@ const TensorEntry* Resolver::Find(R role, int layer) {
 }
 
 tl::unexpected<Error> Resolver::Missing(R role, int layer) const {
-  return BadFile("{}: {}: missing, expected a tensor of shape [{}]", config_.file,
+  return BadFile("{}: tensor \"{}\": missing, expected a tensor of shape [{}]", config_.file,
                  NamesOf(role, layer, checkpoint_.format, prefix_)[0],
                  fmt::join(ShapeOf(role, config_, layer), ", "));
 }
@@ -110,19 +112,21 @@ Status Resolver::CheckShape(const TensorEntry& e, const std::vector<uint64_t>& s
     same = e.shape == shape;
   }
   if (same && e.bytes > 0) return {};
-  return BadFile("{}: {}: expected shape [{}], found [{}]", config_.file, Printable(e.name),
-                 fmt::join(shape, ", "), fmt::join(e.shape, ", "));
+  return BadFile("{}: tensor \"{}\": expected shape [{}], found [{}]", config_.file,
+                 Printable(e.name), fmt::join(shape, ", "), fmt::join(e.shape, ", "));
 }
 
 Status Resolver::CheckWeight(const TensorEntry& e) const {
   if (IsWeight(e.dtype)) return {};
-  return BadFile("{}: {}: expected a weight type (F32, F16, BF16 or a quantized one), found {}",
-                 config_.file, Printable(e.name), Name(e.dtype));
+  return BadFile(
+      "{}: tensor \"{}\": expected a weight type (F32, F16, BF16 or a quantized one), found {}",
+      config_.file, Printable(e.name), Name(e.dtype));
 }
 
 Result<std::vector<float>> Resolver::Factors(const TensorEntry& e, R role, uint64_t count) {
   std::vector<float> factors(count, 1.0f);
-  // These two `.scale` names are roles of their own; the experts' factor is folded into theirs (3.4).
+  // These two `.scale` names are roles of their own; the experts' factor is folded into theirs
+  // (3.4).
   if (!gguf_ || !EndsWith(e.name, ".weight") || role == R::kRouter || role == R::kExpertDown) {
     return factors;
   }
@@ -131,11 +135,11 @@ Result<std::vector<float>> Resolver::Factors(const TensorEntry& e, R role, uint6
   const TensorEntry* scale = FindNamed(stem + ".scale");
   if (scale == nullptr) return factors;
   if (e.dtype != DType::kNVFP4) {
-    return BadFile("{}: {}: expected beside a tensor of type NVFP4, found type {}", config_.file,
-                   Printable(scale->name), Name(e.dtype));
+    return BadFile("{}: tensor \"{}\": expected beside a tensor of type NVFP4, found type {}",
+                   config_.file, Printable(scale->name), Name(e.dtype));
   }
-  const bool each = count > 1 && WithoutLeadingOnes(scale->shape).size() == 1 &&
-                    scale->shape.back() == count;
+  const bool each =
+      count > 1 && WithoutLeadingOnes(scale->shape).size() == 1 && scale->shape.back() == count;
   CARAT_RETURN_IF_ERROR(CheckShape(*scale, {each ? count : 1}));
   CARAT_ASSIGN_OR_RETURN(const auto values, ReadFloats(config_.file, *scale, 0));
   for (uint64_t i = 0; i < count; ++i) factors[i] = values[each ? i : 0];
@@ -261,7 +265,7 @@ Result<bool> Resolver::SingleExperts(R role, int layer, std::vector<MatrixView>*
     }
     if (e == nullptr && i == 0) return false;
     if (e == nullptr) {
-      return BadFile("{}: {}: expected {} experts, found {}", config_.file,
+      return BadFile("{}: tensor \"{}\": expected {} experts, found {}", config_.file,
                      NamesOf(role, layer, checkpoint_.format, prefix_)[0], config_.experts, i);
     }
     CARAT_RETURN_IF_ERROR(CheckShape(*e, shape));
@@ -338,8 +342,9 @@ Status Resolver::CheckAbsent() const {
       if (PresenceOf(spec.role, config_, l) != Presence::kAbsent) break;  // alike in all layers
       for (const std::string& name : NamesOf(spec.role, l, checkpoint_.format, prefix_)) {
         if (checkpoint_.Find(name) == nullptr) continue;
-        return BadFile("{}: {}: expected no such tensor by the file's own configuration, found one",
-                       config_.file, name);
+        return BadFile(
+            "{}: tensor \"{}\": expected no such tensor by the file's own configuration, found one",
+            config_.file, name);
       }
     }
   }

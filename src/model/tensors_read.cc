@@ -38,8 +38,8 @@ Status RowTable::Read(int64_t r, float* out) const {
 Result<std::vector<float>> ReadFloats(const std::string& file, const TensorEntry& entry,
                                       float offset) {
   if (!IsFloat(entry.dtype)) {
-    return BadFile("{}: {}: expected type F32, F16 or BF16, found {}", file, Printable(entry.name),
-                   Name(entry.dtype));
+    return BadFile("{}: tensor \"{}\": expected type F32, F16 or BF16, found {}", file,
+                   Printable(entry.name), Name(entry.dtype));
   }
   const uint64_t count = entry.bytes / Info(entry.dtype).block_bytes;
   std::vector<std::byte> bytes(entry.bytes);
@@ -48,7 +48,7 @@ Result<std::vector<float>> ReadFloats(const std::string& file, const TensorEntry
   DequantRow(entry.dtype, bytes.data(), static_cast<int64_t>(count), values.data());
   for (float& v : values) {
     if (!std::isfinite(v)) {
-      return BadFile("{}: {}: expected finite values, found {} (damaged file?)", file,
+      return BadFile("{}: tensor \"{}\": expected finite values, found {} (damaged file?)", file,
                      Printable(entry.name), v);
     }
     v += offset;

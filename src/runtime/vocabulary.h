@@ -13,8 +13,9 @@
 
 namespace carat {
 
-// GGUF: the tokenizer.ggml.* keys (file-formats.md 2.4, 2.5, 1.10.22). Hugging Face: tokenizer.json.
-// `config` must come from the same checkpoint. Errors: kBadFile naming file, key, expected, found.
+// GGUF: the tokenizer.ggml.* keys (file-formats.md 2.4, 2.5, 1.10.22). Hugging Face:
+// tokenizer.json. `config` must come from the same checkpoint. Errors: kBadFile naming file, key,
+// expected, found.
 Result<std::shared_ptr<const Tokenizer>> LoadTokenizer(const Checkpoint& checkpoint,
                                                        const Config& config);
 
