@@ -276,18 +276,31 @@ class GoldenTest(unittest.TestCase):
     def test_media(self):
         folder = self.root / "media" / "e2e" / "m"
         (folder / "expected").mkdir(parents=True)
+        (folder / "config.json").write_text('{"image_token_id": 7}')
         logits = self.floats(6, 5)
-        write_safetensors(folder / "expected" / "image.safetensors", {
-            "input_ids": np.arange(6, dtype=np.int32), "mm_token_type_ids": np.zeros(6, np.int32),
-            "soft_positions": np.array([2], np.int32), "soft_rows": self.floats(1, 4),
-            "text_positions": np.array([0, 5], np.int32), "logits": logits[[0, 5]],
-            "continuation": np.array([1, 2], np.int32), "margins": np.array([1, 1], np.float32)})
-        answer = {"6.prompt0.logits": logits, "6.prompt0.greedy": np.array([1, 2], np.int32)}
-        write_safetensors(f"{folder}.answer.exact", answer)
+
+        def steps(recorded, likeliest, got):
+            write_safetensors(folder / "expected" / "image.safetensors", {
+                "input_ids": np.arange(6, dtype=np.int32), "mm_token_type_ids": np.zeros(6, np.int32),
+                "soft_positions": np.array([2], np.int32), "soft_rows": self.floats(1, 4),
+                "text_positions": np.array([0, 5], np.int32), "logits": logits[[0, 5]],
+                "continuation": np.array(recorded, np.int32), "margins": np.ones(3, np.float32),
+                "continuation_top8_ids": np.array([[id, 9] for id in likeliest], np.int32)})
+            write_safetensors(f"{folder}.answer.exact", {
+                "6.prompt0.logits": logits, "6.prompt0.greedy": np.array(got, np.int32)})
+
+        steps([1, 2, 3], [1, 2, 3], [1, 2, 3])
         self.assertEqual(self.run_golden(), (1, 0), self.out)
-        answer["6.prompt0.greedy"] = np.array([1, 3], np.int32)
-        write_safetensors(f"{folder}.answer.exact", answer)
-        self.assertFails("step 1")
+        steps([1, 2, 3], [1, 2, 3], [1, 2, 4])
+        self.assertFails("step 2")
+        steps([1, 7, 3], [1, 7, 3], [1, 7, 4])  # 7 stands for a picture
+        self.assertEqual(self.run_golden(), (1, 0), self.out)
+        steps([1, 2, 3], [1, 5, 3], [1, 5, 4])  # 5 was not to be taken
+        self.assertEqual(self.run_golden(), (1, 0), self.out)
+        logits = logits + np.float32(0.1)
+        write_safetensors(f"{folder}.answer.exact", {
+            "6.prompt0.logits": logits, "6.prompt0.greedy": np.array([1, 5, 3], np.int32)})
+        self.assertFails("at most 5e-05")
 
     # the rest
 
