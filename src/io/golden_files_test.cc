@@ -259,8 +259,9 @@ TEST(GoldenFiles, ReadsTheUnusualModelsAsTheirBase) {
 }
 
 TEST(GoldenFiles, ChecksProjectorsMadeByTheConverter) {
-  const fs::path folder = Golden("media/mmproj");
-  if (folder.empty()) GTEST_SKIP() << "no golden/media/mmproj: NOTHING WAS TESTED";
+  fs::path folder = Golden("media/mmproj");
+  if (folder.empty()) folder = Golden("gguf/mmproj-headers");
+  if (folder.empty()) GTEST_SKIP() << "no golden/gguf/mmproj-headers: NOTHING WAS TESTED";
   struct Case {
     const char* file;
     const char *vision, *audio;

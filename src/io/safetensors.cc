@@ -218,15 +218,15 @@ Status PlaceTensor(const std::string& file, uint64_t data_start, uint64_t data_b
     return BadFile("{}: tensor \"{}\": data_offsets [{}, {}], the data have {} bytes", file,
                    Printable(t->name), begin, end, data_bytes);
   uint64_t elements = 1;
-  for (const uint64_t d : t->shape) {
-    if (!CheckedMul(elements, d, &elements))
-      return BadFile("{}: tensor \"{}\": size does not fit 64 bits", file, Printable(t->name));
-  }
+  bool fits = true;
+  for (const uint64_t d : t->shape) fits = fits && CheckedMul(elements, d, &elements);
   // Types below a byte fill whole bytes over the whole tensor, not by row.
-  const std::optional<uint64_t> bytes = RowBytes(t->dtype, elements);
-  if (!bytes)
+  if (fits && elements % Info(t->dtype).block_elems != 0)
     return BadFile("{}: tensor \"{}\": {} elements of {} do not make whole bytes", file,
                    Printable(t->name), elements, Name(t->dtype));
+  const std::optional<uint64_t> bytes = fits ? RowBytes(t->dtype, elements) : std::nullopt;
+  if (!bytes)
+    return BadFile("{}: tensor \"{}\": size does not fit 64 bits", file, Printable(t->name));
   if (*bytes != end - begin)
     return BadFile("{}: tensor \"{}\": type and shape make {} bytes, data_offsets {}", file,
                    Printable(t->name), *bytes, end - begin);
