@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 
@@ -52,6 +53,13 @@ class Runner {
     std::vector<float> logits(hidden->size() / config().width * config().vocab);
     if (!logits.empty()) Logits(*weights_, pool_, scratch_, *hidden, logits.data());
     return logits;
+  }
+
+  // The final hidden states of one span's wanted rows.
+  std::vector<float> Hidden(const StepSpan& span) {
+    auto hidden = Forward(*weights_, pool_, scratch_, {&span, 1});
+    EXPECT_TRUE(hidden);
+    return {hidden->begin(), hidden->end()};
   }
 
   // All logits of ids, fed in chunks of `chunk`.
@@ -214,6 +222,37 @@ TEST_P(DecoderBits, BlocksAreOnePieceAndSeeForward) {
   EXPECT_TRUE(SameBits(std::span(changed).first(20 * vocab), std::span(whole).first(20 * vocab)));
   EXPECT_FALSE(SameBits(std::span(changed).subspan(20 * vocab, vocab),
                         std::span(whole).subspan(20 * vocab, vocab)));
+}
+
+// Rings that wrapped hundreds of times against a step that holds the whole text at once, where no
+// ring ever wraps. CARAT_SOAK_TOKENS makes it long.
+TEST(LongContext, RingsEqualOneStepWithoutThem) {
+  const char* env = std::getenv("CARAT_SOAK_TOKENS");
+  const int64_t total = env ? std::atoll(env) : 3000;
+  Runner runner({"long", TinyOptions::kE2b, DType::kQ4_0, NumericMode::kFast}, 2);
+  const auto ids = RandomIds(total, runner.config().vocab, 8);
+  const size_t width = static_cast<size_t>(runner.config().width);
+
+  auto all_at_once = runner.NewCache(total);
+  StepSpan span;
+  span.cache = all_at_once.get();
+  span.ids = ids;
+  const std::vector<float> expected = runner.Hidden(span);
+  all_at_once.reset();
+
+  auto cache = runner.NewCache(64);
+  int compared = 0;
+  for (int64_t at = 0; at < total;) {
+    const int64_t n = std::min<int64_t>(1 + (at * 31) % 509, total - at);
+    span.cache = cache.get();
+    span.ids = std::span(ids).subspan(at, n);
+    span.wants_from = n - 1;
+    const auto last = runner.Hidden(span);
+    ASSERT_TRUE(SameBits(last, std::span(expected).subspan((at + n - 1) * width, width))) << at;
+    at += n;
+    ++compared;
+  }
+  EXPECT_GE(compared, total / 509);
 }
 
 INSTANTIATE_TEST_SUITE_P(

@@ -36,7 +36,7 @@ Result<Opened> OpenModel(const std::filesystem::path& path) {
   CARAT_ASSIGN_OR_RETURN(o.tokenizer, LoadTokenizer(o.checkpoint, o.config));
   CARAT_ASSIGN_OR_RETURN(o.defaults, ReadGenerationDefaults(o.checkpoint, o.config));
   AddStopIds(*o.tokenizer, o.config.family, &o.defaults.stop_ids);
-  CARAT_ASSIGN_OR_RETURN(o.chat, FindChatFormat(o.checkpoint, o.config, *o.tokenizer));
+  CARAT_ASSIGN_OR_RETURN(o.chat, FindChatFormat(o.checkpoint, o.config));
   // The vocabulary was copied; a GGUF's header need not stay resident.
   if (o.checkpoint.format == CheckpointFormat::kGguf)
     for (const auto& file : o.tensors.files) file->Drop(0, file->size());
