@@ -155,11 +155,6 @@ void AddIds(const std::vector<int32_t>& from, std::vector<int32_t>* to) {
 Result<Config> FinishConfig(ConfigSource source) {
   Config& c = source.config;
   CARAT_RETURN_IF_ERROR(CheckHeads(source));
-  if (c.experts > 0 && (c.experts_used < 1 || c.experts_used > c.experts)) {
-    return BadFile("{}: \"{}\": expected 1 to {} ({}), found {}", c.file, source.experts_used_key,
-                   c.experts, source.experts_key, c.experts_used);
-  }
-  if (c.experts == 0) c.experts_used = c.expert_ff = 0;
   if (int64_t{c.ple_width} * c.layers > kMaxPleRow) {
     return BadFile("{}: \"{}\": expected at most {} over all layers, found {} in each of {}",
                    c.file, source.ple_key, kMaxPleRow, c.ple_width, c.layers);

@@ -270,7 +270,7 @@ Status ReadGemma4(const Checkpoint& checkpoint, const KeyReader& keys, ConfigSou
   CARAT_ASSIGN_OR_RETURN(const int64_t experts, keys.IntOr("expert_count", 0, 0, kMaxExperts));
   if (experts > 0) {
     CARAT_ASSIGN_OR_RETURN(const int64_t used,
-                           keys.Uniform("expert_used_count", c.layers, 0, kMaxExperts));
+                           keys.Uniform("expert_used_count", c.layers, 1, experts));
     CARAT_ASSIGN_OR_RETURN(const int64_t ff,
                            keys.Uniform("expert_feed_forward_length", c.layers, 1, kMaxWidth));
     c.experts_used = static_cast<int>(used);
@@ -354,8 +354,6 @@ Result<ConfigSource> ReadGgufConfig(const Checkpoint& checkpoint) {
   s.shared_key = keys.Key("attention.shared_kv_layers");
   s.kv_heads_key = keys.Key("attention.head_count_kv");
   s.head_dim_key = keys.Key("attention.key_length");
-  s.experts_key = keys.Key("expert_count");
-  s.experts_used_key = keys.Key("expert_used_count");
   s.ple_key = keys.Key("embedding_length_per_layer_input");
   CARAT_RETURN_IF_ERROR(ReadCommon(keys, &s));
   CARAT_ASSIGN_OR_RETURN(const int64_t tokens, TokenCount(meta));

@@ -323,7 +323,7 @@ TEST(GgufConfig, RefusesWhatItCannotRun) {
              .U32("gemma4.expert_used_count", 5)
              .U32("gemma4.expert_feed_forward_length", 8);
        },
-       "1 to 4 (gemma4.expert_count), found 5"},
+       "expert_used_count\": expected 1 to 4, found 5"},
       {[](auto& m) { m.F32("gemma4.rope.freq_base", 0); }, "rope.freq_base"},
       {[](auto& m) { m.F32("gemma4.final_logit_softcapping", INFINITY); }, "softcapping"},
       {[](auto& m) { m.Erase("tokenizer.ggml.tokens"); }, "tokenizer.ggml.tokens"},

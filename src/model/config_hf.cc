@@ -248,7 +248,7 @@ Status ReadExperts(const Section& text, Config* c) {
   CARAT_ASSIGN_OR_RETURN(const bool enabled, text.BoolOr("enable_moe_block", false));
   if (!enabled) return {};
   CARAT_ASSIGN_OR_RETURN(const int64_t experts, text.Int("num_experts", 1, kMaxExperts));
-  CARAT_ASSIGN_OR_RETURN(const int64_t used, text.Int("top_k_experts", 0, kMaxExperts));
+  CARAT_ASSIGN_OR_RETURN(const int64_t used, text.Int("top_k_experts", 1, experts));
   const char* key = text.IsNull("moe_intermediate_size") && !text.IsNull("expert_intermediate_size")
                         ? "expert_intermediate_size"
                         : "moe_intermediate_size";
@@ -375,8 +375,6 @@ Result<ConfigSource> ReadHfConfig(const Checkpoint& checkpoint) {
   s.shared_key = "num_kv_shared_layers";
   s.kv_heads_key = "num_key_value_heads";
   s.head_dim_key = "head_dim";
-  s.experts_key = "num_experts";
-  s.experts_used_key = "top_k_experts";
   s.ple_key = "hidden_size_per_layer_input";
   CARAT_RETURN_IF_ERROR(type.family == Family::kGemma4
                             ? ReadGemma4(text, checkpoint, type.unified, &s)

@@ -44,7 +44,7 @@ struct ConfigSource {
   int64_t shared_layers = 0;
   RopeSource rope[2];  // [0] sliding, [1] global
   // What the file calls these, for messages.
-  std::string shared_key, kv_heads_key, head_dim_key, experts_key, experts_used_key, ple_key;
+  std::string shared_key, kv_heads_key, head_dim_key, ple_key;
 };
 
 // Checks what involves several fields and derives the layer plan and the rotations.
