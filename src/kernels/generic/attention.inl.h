@@ -27,17 +27,23 @@ constexpr int Held(int rows) {
 }
 // Values are mixed in groups of blocks that stay in the nearest caches while the output's vectors
 // walk over them one after the other.
-constexpr int64_t kGroup = 4;
+constexpr int64_t kGroup = 8;
+constexpr int kLine = 2;  // vectors of halves in a cache line
 
 // Pointers to consecutive blocks, and the scores or weights of some rows for them: row r, block b
 // at row[r * stride + 16 b].
 struct Blocks {
   const std::byte* const* data;
   int64_t count;
+  int64_t ahead;  // blocks that follow these in `data`
   float* row;
   int64_t stride;
   int dh;
 };
+
+inline const uint16_t* Halves(const std::byte* block) {
+  return reinterpret_cast<const uint16_t*>(block);
+}
 
 // Scores of R rows against blocks b .. b + N.
 template <int R, int N>
@@ -45,7 +51,7 @@ inline void ScoreBlocks(const float* const* q, const Blocks& g, int64_t b) {
   const uint16_t* k[N];
   const float* qr[R];
   Wide acc[R][N];
-  for (int n = 0; n < N; ++n) k[n] = reinterpret_cast<const uint16_t*>(g.data[b + n]);
+  for (int n = 0; n < N; ++n) k[n] = Halves(g.data[b + n]);
   for (int r = 0; r < R; ++r) {
     qr[r] = q[r];
     for (int n = 0; n < N; ++n) acc[r][n] = SetW(0);
@@ -63,7 +69,7 @@ inline void ScoreBlocks(const float* const* q, const Blocks& g, int64_t b) {
 }
 
 template <int R>
-void ScoreRows(const float* const* q, const Blocks& g) {
+__attribute__((noinline)) void ScoreRows(const float* const* q, const Blocks& g) {
   constexpr int kHeld = Held(R);
   int64_t b = 0;
   for (; b + kHeld <= g.count; b += kHeld) ScoreBlocks<R, kHeld>(q, g, b);
@@ -77,11 +83,15 @@ inline void MixVectors(const Blocks& g, float* const* out, int64_t d, L lanes) {
   for (int r = 0; r < R; ++r)
     for (int n = 0; n < N; ++n) acc[r][n] = LoadW(out[r] + d + n * kWide, lanes);
   for (int64_t b = 0; b < g.count; ++b) {
-    const uint16_t* v = reinterpret_cast<const uint16_t*>(g.data[b]) + g.dh * kKvBlock + d;
+    const int64_t offset = g.dh * kKvBlock + d;
+    const uint16_t* v = Halves(g.data[b]) + offset;
+    // Walking down a column of values is not a pattern that processors foresee.
+    const uint16_t* next = Halves(g.data[b + kGroup < g.count + g.ahead ? b + kGroup : b]) + offset;
     const float* weight = g.row + b * kKvBlock;
-    for (int j = 0; j < kKvBlock; ++j, v += g.dh) {
+    for (int j = 0; j < kKvBlock; ++j, v += g.dh, next += g.dh) {
       Wide vj[N];
       for (int n = 0; n < N; ++n) vj[n] = LoadHalfW(v + n * kWide, lanes);
+      for (int n = 0; n < N; n += kLine) __builtin_prefetch(next + n * kWide, 0, 2);
       for (int r = 0; r < R; ++r) {
         const Wide p = SetW(weight[r * g.stride + j]);
         for (int n = 0; n < N; ++n) acc[r][n] = Fma(p, vj[n], acc[r][n]);
@@ -93,7 +103,7 @@ inline void MixVectors(const Blocks& g, float* const* out, int64_t d, L lanes) {
 }
 
 template <int R>
-void MixRows(const Blocks& g, float* const* out) {
+__attribute__((noinline)) void MixRows(const Blocks& g, float* const* out) {
   constexpr int kHeld = Held(R);
   int64_t d = 0;
   for (; d + kHeld * kWide <= g.dh; d += kHeld * kWide) MixVectors<R, kHeld>(g, out, d, All{});
@@ -108,7 +118,7 @@ float Softmax(float* s, int64_t count, int64_t first, int64_t last) {
   for (int64_t i = last + 1; i < end * kKvBlock; ++i) s[i] = -__builtin_inff();
   Wide m = SetW(-__builtin_inff());
   for (int64_t b = begin; b < end; ++b) m = Max(m, LoadW(s + b * kKvBlock));
-  m = SetW(ReduceMax(m));
+  m = SetW(ReduceMaxW(m));
   Wide sum = SetW(0);
   for (int64_t b = 0; b < count; ++b) {
     Wide p = SetW(0);
@@ -118,7 +128,7 @@ float Softmax(float* s, int64_t count, int64_t first, int64_t last) {
     }
     StoreW(s + b * kKvBlock, p);
   }
-  return ReduceAdd(sum);
+  return ReduceAddW(sum);
 }
 
 // f<R>(...) for R = rows <= kRowsHeld.
@@ -165,6 +175,7 @@ void Attention(const AttentionTile& t) {
     for (int r = 0; r < t.rows; r += kRowsHeld) {
       const int rows = t.rows - r < kRowsHeld ? t.rows - r : kRowsHeld;
       const Blocks g = {blocks + b, count - b < kGroup ? count - b : kGroup,
+                        count - b < kGroup ? 0 : count - b - kGroup,
                         t.scores + r * stride + b * kKvBlock, stride, t.dh};
       CARAT_CALL_ROWS(ScoreRows, rows, t.q + r, g);
     }
@@ -179,6 +190,7 @@ void Attention(const AttentionTile& t) {
     for (int r = 0; r < t.rows; r += kRowsHeld) {
       const int rows = t.rows - r < kRowsHeld ? t.rows - r : kRowsHeld;
       const Blocks g = {blocks + b, count - b < kGroup ? count - b : kGroup,
+                        count - b < kGroup ? 0 : count - b - kGroup,
                         t.scores + r * stride + b * kKvBlock, stride, t.dh};
       CARAT_CALL_ROWS(MixRows, rows, g, t.out + r);
     }

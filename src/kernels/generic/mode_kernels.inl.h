@@ -75,7 +75,7 @@ float SumOfSquares(const float* x, int64_t n) {
     const Wide v = LoadW(x + i + k, lanes);
     a[0] = Fma(v, v, a[0]);
   });
-  return ReduceAdd(Add(Add(a[0], a[1]), Add(a[2], a[3])));
+  return ReduceAddW(Add(Add(a[0], a[1]), Add(a[2], a[3])));
 }
 
 float InverseRms(const float* x, int64_t n, float eps) {

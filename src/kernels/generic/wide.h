@@ -10,90 +10,6 @@ namespace carat {
 namespace {
 
 constexpr int kWide = 16;
-constexpr int kParts = kWide / kLanes;
-
-struct Wide {
-  Vec part[kParts];
-};
-
-// How many of its elements an operation on memory touches: all, or the first n < 16. Elements that
-// are not loaded are 0.
-struct All {};
-struct First {
-  int n;
-};
-
-#define CARAT_EACH_PART for (int i = 0; i < kParts; ++i)
-
-inline Wide SetW(float x) {
-  Wide r;
-  CARAT_EACH_PART r.part[i] = Set1(x);
-  return r;
-}
-inline Wide LoadW(const float* p, All = {}) {
-  Wide r;
-  CARAT_EACH_PART r.part[i] = Load(p + i * kLanes);
-  return r;
-}
-inline Wide LoadW(const float* p, First f) {
-  float all[kWide] = {};
-  std::memcpy(all, p, static_cast<size_t>(f.n) * sizeof(float));
-  return LoadW(all);
-}
-inline void StoreW(float* p, const Wide& a, All = {}) {
-  CARAT_EACH_PART Store(p + i * kLanes, a.part[i]);
-}
-inline void StoreW(float* p, const Wide& a, First f) {
-  float all[kWide];
-  StoreW(all, a);
-  std::memcpy(p, all, static_cast<size_t>(f.n) * sizeof(float));
-}
-// IEEE halves.
-inline Wide LoadHalfW(const uint16_t* p, All = {}) {
-  Wide r;
-  CARAT_EACH_PART r.part[i] = LoadF16(p + i * kLanes);
-  return r;
-}
-inline Wide LoadHalfW(const uint16_t* p, First f) {
-  uint16_t all[kWide] = {};
-  std::memcpy(all, p, static_cast<size_t>(f.n) * sizeof(uint16_t));
-  return LoadHalfW(all);
-}
-
-#define CARAT_WIDE_OP(NAME)                                 \
-  inline Wide NAME(const Wide& a, const Wide& b) {          \
-    Wide r;                                                 \
-    CARAT_EACH_PART r.part[i] = NAME(a.part[i], b.part[i]); \
-    return r;                                               \
-  }
-CARAT_WIDE_OP(Add)
-CARAT_WIDE_OP(Sub)
-CARAT_WIDE_OP(Mul)
-CARAT_WIDE_OP(Div)
-CARAT_WIDE_OP(Min)  // the second where the first is NaN
-CARAT_WIDE_OP(Max)
-#undef CARAT_WIDE_OP
-
-inline Wide Fma(const Wide& a, const Wide& b, const Wide& c) {  // a b + c
-  Wide r;
-  CARAT_EACH_PART r.part[i] = Fma(a.part[i], b.part[i], c.part[i]);
-  return r;
-}
-inline Wide Abs(const Wide& a) {
-  Wide r;
-  CARAT_EACH_PART r.part[i] = Abs(a.part[i]);
-  return r;
-}
-inline Wide Round(const Wide& a) {
-  Wide r;
-  CARAT_EACH_PART r.part[i] = Round(a.part[i]);
-  return r;
-}
-inline Wide Exp2Int(const Wide& n) {
-  Wide r;
-  CARAT_EACH_PART r.part[i] = Exp2Int(n.part[i]);
-  return r;
-}
 
 #if defined(__AVX512F__)
 inline Vec IfLess(Vec a, Vec b, Vec x, Vec y) {
@@ -147,37 +63,147 @@ inline void StoreF16(uint16_t* p, Vec a) {
 }
 #endif
 
-inline Wide IfLess(const Wide& a, const Wide& b, const Wide& x, const Wide& y) {  // a < b ? x : y
-  Wide r;
-  CARAT_EACH_PART r.part[i] = IfLess(a.part[i], b.part[i], x.part[i], y.part[i]);
-  return r;
+// Two vectors that act as one of twice the size. Spelled out rather than looped over, because
+// compilers keep members in registers, but often not the elements of small arrays.
+template <class T>
+struct Pair {
+  T lo, hi;
+};
+template <class T>
+inline Pair<T> Add(const Pair<T>& a, const Pair<T>& b) {
+  return {Add(a.lo, b.lo), Add(a.hi, b.hi)};
 }
-inline Wide CopySign(const Wide& a, const Wide& sign) {
-  Wide r;
-  CARAT_EACH_PART r.part[i] = CopySign(a.part[i], sign.part[i]);
-  return r;
+template <class T>
+inline Pair<T> Sub(const Pair<T>& a, const Pair<T>& b) {
+  return {Sub(a.lo, b.lo), Sub(a.hi, b.hi)};
 }
-inline void StoreHalfW(uint16_t* p, const Wide& a) {  // to nearest even
-  CARAT_EACH_PART StoreF16(p + i * kLanes, a.part[i]);
+template <class T>
+inline Pair<T> Mul(const Pair<T>& a, const Pair<T>& b) {
+  return {Mul(a.lo, b.lo), Mul(a.hi, b.hi)};
+}
+template <class T>
+inline Pair<T> Div(const Pair<T>& a, const Pair<T>& b) {
+  return {Div(a.lo, b.lo), Div(a.hi, b.hi)};
+}
+template <class T>
+inline Pair<T> Min(const Pair<T>& a, const Pair<T>& b) {  // the second where the first is NaN
+  return {Min(a.lo, b.lo), Min(a.hi, b.hi)};
+}
+template <class T>
+inline Pair<T> Max(const Pair<T>& a, const Pair<T>& b) {  // the second where the first is NaN
+  return {Max(a.lo, b.lo), Max(a.hi, b.hi)};
+}
+template <class T>
+inline Pair<T> CopySign(const Pair<T>& a, const Pair<T>& sign) {
+  return {CopySign(a.lo, sign.lo), CopySign(a.hi, sign.hi)};
+}
+template <class T>
+inline Pair<T> Fma(const Pair<T>& a, const Pair<T>& b, const Pair<T>& c) {  // a b + c
+  return {Fma(a.lo, b.lo, c.lo), Fma(a.hi, b.hi, c.hi)};
+}
+template <class T>  // a < b ? x : y
+inline Pair<T> IfLess(const Pair<T>& a, const Pair<T>& b, const Pair<T>& x, const Pair<T>& y) {
+  return {IfLess(a.lo, b.lo, x.lo, y.lo), IfLess(a.hi, b.hi, x.hi, y.hi)};
+}
+template <class T>
+inline Pair<T> Abs(const Pair<T>& a) {
+  return {Abs(a.lo), Abs(a.hi)};
+}
+template <class T>
+inline Pair<T> Round(const Pair<T>& a) {
+  return {Round(a.lo), Round(a.hi)};
+}
+template <class T>
+inline Pair<T> Exp2Int(const Pair<T>& a) {
+  return {Exp2Int(a.lo), Exp2Int(a.hi)};
 }
 
-// Over the lanes by halving: lane i with lane i + half.
-inline float ReduceAdd(const Wide& a) {
+// Memory to vectors and back.
+template <class T>
+struct Io;
+template <>
+struct Io<Vec> {
+  static constexpr int kSize = kLanes;
+  static Vec Set(float x) { return Set1(x); }
+  static Vec From(const float* p) { return Load(p); }
+  static Vec FromHalf(const uint16_t* p) { return LoadF16(p); }
+  static void To(float* p, Vec a) { Store(p, a); }
+  static void ToHalf(uint16_t* p, Vec a) { StoreF16(p, a); }
+};
+template <class T>
+struct Io<Pair<T>> {
+  static constexpr int kHalf = Io<T>::kSize;
+  static constexpr int kSize = 2 * kHalf;
+  static Pair<T> Set(float x) { return {Io<T>::Set(x), Io<T>::Set(x)}; }
+  static Pair<T> From(const float* p) { return {Io<T>::From(p), Io<T>::From(p + kHalf)}; }
+  static Pair<T> FromHalf(const uint16_t* p) {
+    return {Io<T>::FromHalf(p), Io<T>::FromHalf(p + kHalf)};
+  }
+  static void To(float* p, const Pair<T>& a) {
+    Io<T>::To(p, a.lo);
+    Io<T>::To(p + kHalf, a.hi);
+  }
+  static void ToHalf(uint16_t* p, const Pair<T>& a) {
+    Io<T>::ToHalf(p, a.lo);
+    Io<T>::ToHalf(p + kHalf, a.hi);
+  }
+};
+
+template <int size, class T>
+struct Widened {
+  using Type = typename Widened<size / 2, Pair<T>>::Type;
+};
+template <class T>
+struct Widened<1, T> {
+  using Type = T;
+};
+using Wide = Widened<kWide / kLanes, Vec>::Type;
+static_assert(Io<Wide>::kSize == kWide);
+
+// How many of its elements an operation on memory touches: all, or the first n < 16. Elements that
+// are not loaded are 0.
+struct All {};
+struct First {
+  int n;
+};
+
+inline Wide SetW(float x) { return Io<Wide>::Set(x); }
+inline Wide LoadW(const float* p, All = {}) { return Io<Wide>::From(p); }
+inline Wide LoadW(const float* p, First f) {
+  float all[kWide] = {};
+  std::memcpy(all, p, static_cast<size_t>(f.n) * sizeof(float));
+  return LoadW(all);
+}
+inline void StoreW(float* p, const Wide& a, All = {}) { Io<Wide>::To(p, a); }
+inline void StoreW(float* p, const Wide& a, First f) {
+  float all[kWide];
+  StoreW(all, a);
+  std::memcpy(p, all, static_cast<size_t>(f.n) * sizeof(float));
+}
+// IEEE halves; stored to nearest even.
+inline Wide LoadHalfW(const uint16_t* p, All = {}) { return Io<Wide>::FromHalf(p); }
+inline Wide LoadHalfW(const uint16_t* p, First f) {
+  uint16_t all[kWide] = {};
+  std::memcpy(all, p, static_cast<size_t>(f.n) * sizeof(uint16_t));
+  return LoadHalfW(all);
+}
+inline void StoreHalfW(uint16_t* p, const Wide& a) { Io<Wide>::ToHalf(p, a); }
+
+// Over all 16 lanes by halving: lane i with lane i + half.
+inline float ReduceAddW(const Wide& a) {
   float f[kWide];
   StoreW(f, a);
   for (int half = kWide / 2; half > 0; half /= 2)
     for (int i = 0; i < half; ++i) f[i] += f[i + half];
   return f[0];
 }
-inline float ReduceMax(const Wide& a) {
+inline float ReduceMaxW(const Wide& a) {
   float f[kWide];
   StoreW(f, a);
   for (int half = kWide / 2; half > 0; half /= 2)
     for (int i = 0; i < half; ++i) f[i] = f[i] > f[i + half] ? f[i] : f[i + half];
   return f[0];
 }
-
-#undef CARAT_EACH_PART
 
 }  // namespace
 }  // namespace carat
