@@ -97,8 +97,8 @@ void Bpe::Encode(std::string_view stretch, Scratch* scratch, std::vector<int32_t
       c = CodePointAt(stretch, i);
       if (c.value == kMetaSpace) c.value = ' ';
     }
-    if (i > begin && ((options_.cut && !merges_.MayJoin(previous, c.value)) ||
-                      i - begin >= kMaxPartBytes)) {
+    if (i > begin &&
+        ((options_.cut && !merges_.MayJoin(previous, c.value)) || i - begin >= kMaxPartBytes)) {
       EncodePart(stretch.substr(begin, i - begin), scratch, ids);
       begin = i;
     }
@@ -109,6 +109,14 @@ void Bpe::Encode(std::string_view stretch, Scratch* scratch, std::vector<int32_t
 }
 
 void Bpe::EncodePart(std::string_view part, Scratch* scratch, std::vector<int32_t>* ids) const {
+  if (part.size() == 1 && static_cast<uint8_t>(part[0]) < 0x80) {
+    const int32_t symbol =
+        merges_.SymbolOf(part[0] == ' ' ? kMetaSpace : static_cast<uint32_t>(part[0]));
+    if (vocabulary_->Contains(symbol)) {
+      ids->push_back(symbol);
+      return;
+    }
+  }
   if (part.size() > kMaxKnownBytes) {
     Merge(part, scratch);
     Emit(*scratch, ids);
@@ -117,24 +125,23 @@ void Bpe::EncodePart(std::string_view part, Scratch* scratch, std::vector<int32_
   char normal[3 * kMaxKnownBytes];
   const std::string_view piece(normal, Normalise(part, normal));
   const uint64_t hash = Vocabulary::HashOf(piece);
-  if (const int32_t id = vocabulary_->Find(piece, hash); id >= 0 && IsWhole(id, part, scratch)) {
-    ids->push_back(id);
-    return;
-  }
   // What unknown characters give depends on what is in front of them.
-  Scratch::Seen* seen = scratch->seen.empty() || !vocabulary_->has_bytes()
-                            ? nullptr
-                            : &scratch->seen[hash & (scratch->seen.size() - 1)];
+  const bool remember = !scratch->seen.empty() && vocabulary_->has_bytes();
+  Scratch::Seen* seen = remember ? &scratch->seen[hash & (scratch->seen.size() - 1)] : nullptr;
+  const size_t first = ids->size();
   if (seen != nullptr && seen->length == part.size() &&
       std::memcmp(seen->part, part.data(), part.size()) == 0) {
-    const size_t to = ids->size();
-    ids->resize(to + seen->ids);
-    std::copy_n(ids->begin() + seen->first_id, seen->ids, ids->begin() + to);
+    ids->resize(first + seen->ids);
+    std::copy_n(ids->begin() + seen->first_id, seen->ids, ids->begin() + first);
     return;
   }
-  const size_t first = ids->size();
-  Merge(part, scratch);
-  Emit(*scratch, ids);
+  const int32_t id = vocabulary_->Find(piece, hash);
+  if (id >= 0 && IsWhole(id, part, scratch)) {
+    ids->push_back(id);
+  } else {
+    Merge(part, scratch);
+    Emit(*scratch, ids);
+  }
   if (seen != nullptr) {
     *seen = {part.data(), static_cast<uint32_t>(part.size()),
              static_cast<uint32_t>(ids->size() - first), first};
@@ -182,6 +189,10 @@ void Bpe::MergeFew(std::vector<int32_t>* symbols) const {
     const MergeTable::Merge merge = merges_.Find(s[i], s[i + 1]);
     rank[i] = merge.rank;
     result[i] = merge.result;
+    if (merge.result >= 0) {
+      if (i > 0) merges_.Prefetch(s[i - 1], merge.result);
+      if (i + 2 < n) merges_.Prefetch(merge.result, s[i + 2]);
+    }
   };
   for (size_t i = 0; i + 1 < n; ++i) look_up(i);
   while (n > 1) {
@@ -268,8 +279,8 @@ void Bpe::Emit(const Scratch& scratch, std::vector<int32_t>* ids) const {
       continue;
     }
     std::string utf8;
-    AppendUtf8(&utf8, symbol < 0 ? static_cast<uint32_t>(-2 - symbol)
-                                 : merges_.CodePointOf(symbol));
+    AppendUtf8(&utf8,
+               symbol < 0 ? static_cast<uint32_t>(-2 - symbol) : merges_.CodePointOf(symbol));
     for (char c : utf8) ids->push_back(vocabulary_->byte_ids()[static_cast<uint8_t>(c)]);
   }
 }

@@ -17,9 +17,9 @@ namespace carat {
 class Bpe {
  public:
   struct Options {
-    int32_t unknown = -1;       // stands for what can't be spelled when there are no byte pieces
-    bool fuse_unknown = true;   // one for a whole run of such characters
-    bool cut = true;            // false: merge whole stretches, to test that cutting changes nothing
+    int32_t unknown = -1;      // stands for what can't be spelled when there are no byte pieces
+    bool fuse_unknown = true;  // one for a whole run of such characters
+    bool cut = true;           // false: merge whole stretches, to test that cutting changes nothing
   };
 
   // `vocabulary` must outlive this object and stay where it is.

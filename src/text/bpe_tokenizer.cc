@@ -23,15 +23,15 @@ class BpeTokenizer : public Tokenizer {
   Status Init(const VocabularySource& source, const std::vector<MergePair>* merges,
               const TokenizerOptions& options) {
     const MergeTable::Options table_options{.form_user_defined = source.match_all_user_defined};
-    auto table = merges != nullptr
-                     ? MergeTable::FromMerges(vocabulary_, *merges, source.file, table_options)
-                     : MergeTable::FromScores(vocabulary_, source.scores, source.file,
-                                              table_options);
+    auto table =
+        merges != nullptr
+            ? MergeTable::FromMerges(vocabulary_, *merges, source.file, table_options)
+            : MergeTable::FromScores(vocabulary_, source.scores, source.file, table_options);
     CARAT_RETURN_IF_ERROR(table);
-    bpe_.emplace(&vocabulary_, std::move(*table),
-                 Bpe::Options{.unknown = source.unknown,
-                              .fuse_unknown = options.fuse_unknown,
-                              .cut = options.cut});
+    bpe_.emplace(
+        &vocabulary_, std::move(*table),
+        Bpe::Options{
+            .unknown = source.unknown, .fuse_unknown = options.fuse_unknown, .cut = options.cut});
     return {};
   }
 
@@ -105,7 +105,7 @@ class BpeTokenizer : public Tokenizer {
 Result<std::shared_ptr<const Tokenizer>> BuildTokenizer(const VocabularySource& source,
                                                         const std::vector<MergePair>* merges,
                                                         const TokenizerOptions& options) {
-  CARAT_ASSIGN_OR_RETURN(Vocabulary vocabulary, Vocabulary::Build(source, options.repair_kinds));
+  CARAT_ASSIGN_OR_RETURN(Vocabulary vocabulary, Vocabulary::Build(source));
   auto tokenizer = std::make_shared<BpeTokenizer>(std::move(vocabulary), source);
   CARAT_RETURN_IF_ERROR(tokenizer->Init(source, merges, options));
   return tokenizer;
@@ -126,15 +126,14 @@ Result<std::vector<MergePair>> SplitMerges(const VocabularySource& source) {
 }
 
 Result<std::shared_ptr<const Tokenizer>> Tokenizer::Create(const VocabularySource& source) {
-  const TokenizerOptions options{.repair_kinds = true};
   if (source.merges.empty()) {
     if (source.scores.empty()) {
       return BadFile("{}: tokenizer: neither merges nor scores", source.file);
     }
-    return BuildTokenizer(source, nullptr, options);
+    return BuildTokenizer(source, nullptr, {});
   }
   CARAT_ASSIGN_OR_RETURN(const std::vector<MergePair> merges, SplitMerges(source));
-  return BuildTokenizer(source, &merges, options);
+  return BuildTokenizer(source, &merges, {});
 }
 
 }  // namespace carat

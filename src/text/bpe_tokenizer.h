@@ -3,6 +3,8 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "text/bpe.h"
@@ -12,8 +14,7 @@
 namespace carat {
 
 struct TokenizerOptions {
-  bool repair_kinds = false;  // see Vocabulary::Build
-  bool fuse_unknown = true;   // see Bpe::Options, as the next
+  bool fuse_unknown = true;  // see Bpe::Options, as the next
   bool cut = true;
 };
 
@@ -21,6 +22,10 @@ struct TokenizerOptions {
 Result<std::shared_ptr<const Tokenizer>> BuildTokenizer(const VocabularySource& source,
                                                         const std::vector<MergePair>* merges,
                                                         const TokenizerOptions& options);
+
+// Tokenizer::FromTokenizerJson with options; the file says whether unknown characters are fused.
+Result<std::shared_ptr<const Tokenizer>> TokenizerFromJson(std::string_view text, std::string file,
+                                                           TokenizerOptions options);
 
 // source.merges cut at the first space that is not their first byte. Views into the source.
 // Errors: kBadFile.

@@ -30,9 +30,9 @@ inline CodePoint CodePointAt(std::string_view s, size_t at) {
     case 3:
       return {(c & 0x0F) << 12 | (byte(1) & 0x3Fu) << 6 | (byte(2) & 0x3Fu), 3};
     case 4:
-      return {(c & 0x07) << 18 | (byte(1) & 0x3Fu) << 12 | (byte(2) & 0x3Fu) << 6 |
-                  (byte(3) & 0x3Fu),
-              4};
+      return {
+          (c & 0x07) << 18 | (byte(1) & 0x3Fu) << 12 | (byte(2) & 0x3Fu) << 6 | (byte(3) & 0x3Fu),
+          4};
     default:
       return {kNoCodePoint, 1};
   }

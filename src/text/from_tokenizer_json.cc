@@ -69,8 +69,8 @@ Status PlacePieces(const TokenizerJson& json, VocabularySource* source) {
   for (const auto& [span, id] : json.pieces) {
     const std::string_view text = json.Text(span);
     if (source->kinds[id] != PieceKind::kUnused) {
-      return BadFile("{}: id {} is both \"{}\" and \"{}\"", file, id,
-                     Printable(source->pieces[id]), Printable(text));
+      return BadFile("{}: id {} is both \"{}\" and \"{}\"", file, id, Printable(source->pieces[id]),
+                     Printable(text));
     }
     source->pieces[id] = text;
     source->kinds[id] = BytePieceValue(text) >= 0 ? PieceKind::kByte : PieceKind::kNormal;
@@ -110,8 +110,8 @@ int32_t FindPiece(const VocabularySource& source, std::string_view text) {
 
 }  // namespace
 
-Result<std::shared_ptr<const Tokenizer>> Tokenizer::FromTokenizerJson(std::string_view text,
-                                                                      std::string file) {
+Result<std::shared_ptr<const Tokenizer>> TokenizerFromJson(std::string_view text, std::string file,
+                                                           TokenizerOptions options) {
   CARAT_ASSIGN_OR_RETURN(const TokenizerJson json, ReadTokenizerJson(text, file));
   CARAT_RETURN_IF_ERROR(CheckSettings(json, file));
   VocabularySource source;
@@ -134,8 +134,13 @@ Result<std::shared_ptr<const Tokenizer>> Tokenizer::FromTokenizerJson(std::strin
   for (const auto& [left, right] : json.merges) {
     merges.emplace_back(json.Text(left), json.Text(right));
   }
-  const TokenizerOptions options{.fuse_unknown = json.Setting("model.fuse_unk") != "false"};
+  options.fuse_unknown = json.Setting("model.fuse_unk") != "false";
   return BuildTokenizer(source, &merges, options);
+}
+
+Result<std::shared_ptr<const Tokenizer>> Tokenizer::FromTokenizerJson(std::string_view text,
+                                                                      std::string file) {
+  return TokenizerFromJson(text, std::move(file), {});
 }
 
 }  // namespace carat

@@ -160,8 +160,7 @@ Result<MergeTable> MergeTable::FromMerges(const Vocabulary& vocabulary,
     const int32_t result = vocabulary.Find(united);
     if (result < 0) return not_a_piece(united);
     if (!table.Merges(left) || !table.Merges(right) || !table.Merges(result)) continue;
-    CARAT_RETURN_IF_ERROR(
-        table.Insert(left, right, {static_cast<uint32_t>(rank), result}, file));
+    CARAT_RETURN_IF_ERROR(table.Insert(left, right, {static_cast<uint32_t>(rank), result}, file));
     table.AllowJoins(united);
   }
   table.vocabulary_ = nullptr;
@@ -169,8 +168,8 @@ Result<MergeTable> MergeTable::FromMerges(const Vocabulary& vocabulary,
 }
 
 Result<MergeTable> MergeTable::FromScores(const Vocabulary& vocabulary,
-                                          const std::vector<float>& scores,
-                                          const std::string& file, Options options) {
+                                          const std::vector<float>& scores, const std::string& file,
+                                          Options options) {
   MergeTable table(vocabulary, options);
   for (size_t id = 0; id < scores.size(); ++id) {
     if (std::isnan(scores[id])) {
@@ -209,8 +208,7 @@ Result<MergeTable> MergeTable::FromScores(const Vocabulary& vocabulary,
   for (int32_t id : formable) {
     const std::string_view piece = vocabulary.Text(id);
     const auto rank = static_cast<uint32_t>(
-        std::lower_bound(order.begin(), order.end(), scores[id], std::greater<>()) -
-        order.begin());
+        std::lower_bound(order.begin(), order.end(), scores[id], std::greater<>()) - order.begin());
     for (size_t cut = CodePointAt(piece, 0).length; cut < piece.size();
          cut += CodePointAt(piece, cut).length) {
       const int32_t left = symbol_of(piece.substr(0, cut));

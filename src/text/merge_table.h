@@ -60,6 +60,11 @@ class MergeTable {
     }
   }
 
+  // Starts loading what Find(left, right) will read.
+  void Prefetch(int32_t left, int32_t right) const {
+    __builtin_prefetch(&slots_[SlotOf(KeyOf(left, right))]);
+  }
+
   // False when no result of a merge holds `a` directly followed by `b`. Then no symbol ever spans
   // that boundary, whatever the ranks, so a text may be cut there: both sides merge as they would
   // alone. The symbol for a space, U+2581, is to be passed as U+0020.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Gemma's tokenizers (prompting.md section 1): BPE with merges (Gemma 4, and Gemma 3's tokenizer.json) and
-// score-based BPE (Gemma 3 GGUF files), both with byte fallback.
+// Gemma's tokenizers (prompting.md section 1): BPE with merges (Gemma 4, and Gemma 3's
+// tokenizer.json) and score-based BPE (Gemma 3 GGUF files), both with byte fallback.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@ enum class PieceKind : uint8_t {
   kControl,      // recognised in text when asked, hidden when special tokens are hidden
   kUserDefined,  // recognised in text when asked, always shown
   kUnused,
-  kByte,         // <0xHH>
+  kByte,  // <0xHH>
 };
 
 // A vocabulary as a file gives it, before it is checked. `pieces` may be views into a mapped file
@@ -27,11 +27,11 @@ enum class PieceKind : uint8_t {
 struct VocabularySource {
   std::string file;  // for messages
   std::vector<std::string_view> pieces;
-  std::vector<PieceKind> kinds;                // same length
-  std::vector<float> scores;                   // score-based BPE; empty when merges rule
-  std::vector<std::string_view> merges;        // "left right"; empty when scores rule
-  bool user_defined_has_real_spaces = false;   // Gemma 3 GGUF (file-formats.md 2.5)
-  bool match_all_user_defined = true;          // user-defined pieces are cut out of any text
+  std::vector<PieceKind> kinds;               // same length
+  std::vector<float> scores;                  // score-based BPE; empty when merges rule
+  std::vector<std::string_view> merges;       // "left right"; empty when scores rule
+  bool user_defined_has_real_spaces = false;  // Gemma 3 GGUF (file-formats.md 2.5)
+  bool match_all_user_defined = true;         // user-defined pieces are cut out of any text
   int32_t bos = -1, eos = -1, unknown = -1, padding = -1;  // -1: none
 };
 

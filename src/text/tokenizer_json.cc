@@ -15,7 +15,17 @@ constexpr uint64_t kMaxIds = uint64_t{1} << 24;
 constexpr size_t kMaxSettings = 4096;
 
 // Where in the document a value lies.
-enum class Place { kRoot, kModel, kVocab, kMerges, kMerge, kAddedList, kAdded, kSettings, kSkipped };
+enum class Place {
+  kRoot,
+  kModel,
+  kVocab,
+  kMerges,
+  kMerge,
+  kAddedList,
+  kAdded,
+  kSettings,
+  kSkipped
+};
 
 class Reader : public nlohmann::json_sax<nlohmann::json> {
  public:
@@ -146,7 +156,9 @@ class Reader : public nlohmann::json_sax<nlohmann::json> {
         }
         break;
       case Place::kModel:
-        place = key == "vocab" ? Place::kVocab : key == "merges" ? Place::kMerges : Place::kSettings;
+        place = key == "vocab"    ? Place::kVocab
+                : key == "merges" ? Place::kMerges
+                                  : Place::kSettings;
         if (place != Place::kSettings) wants_array = place == Place::kMerges;
         break;
       case Place::kSettings:
@@ -156,6 +168,7 @@ class Reader : public nlohmann::json_sax<nlohmann::json> {
         place = Place::kMerge;
         wants_array = true;
         parts_ = 0;
+        out_->merges.emplace_back();
         break;
       case Place::kAddedList:
         place = Place::kAdded;
@@ -248,10 +261,8 @@ class Reader : public nlohmann::json_sax<nlohmann::json> {
   }
   bool AddPart(const std::string& text) {
     if (++parts_ > 2) {
-      return Fail(
-          fmt::format("merge {} has more than 2 pieces", out_->merges.size() - 1));
+      return Fail(fmt::format("merge {} has more than 2 pieces", out_->merges.size() - 1));
     }
-    if (parts_ == 1) out_->merges.emplace_back();
     return Store(text, parts_ == 1 ? &out_->merges.back().first : &out_->merges.back().second);
   }
 
@@ -265,8 +276,7 @@ class Reader : public nlohmann::json_sax<nlohmann::json> {
   }
 
   bool BadId(const std::string& value) {
-    return Fail(
-        fmt::format("id {} in {}, expected 0..{}", Printable(value), Name(), kMaxIds - 1));
+    return Fail(fmt::format("id {} in {}, expected 0..{}", Printable(value), Name(), kMaxIds - 1));
   }
   bool Fail(std::string message) {
     if (error_.empty()) error_ = std::move(message);

@@ -25,12 +25,13 @@ struct TokenizerJson {
     std::string unsupported;  // the name of a field that is set and that we don't follow
   };
 
-  std::string arena;                                // texts of pieces and merges
-  std::vector<std::pair<Span, uint32_t>> pieces;    // text, id, as listed in model.vocab
-  std::vector<std::pair<Span, Span>> merges;        // left, right
+  std::string arena;                              // texts of pieces and merges
+  std::vector<std::pair<Span, uint32_t>> pieces;  // text, id, as listed in model.vocab
+  std::vector<std::pair<Span, Span>> merges;      // left, right
   std::vector<AddedToken> added;
-  // All else below model, normalizer, pre_tokenizer and decoder, by path ("decoder.decoders.0.type"):
-  // strings as they are, other values as JSON writes them, "object" or "array".
+  // All else below model, normalizer, pre_tokenizer and decoder, by path
+  // ("decoder.decoders.0.type"): strings as they are, other values as JSON writes them, "object" or
+  // "array".
   std::map<std::string, std::string> settings;
 
   std::string_view Text(Span s) const { return std::string_view(arena).substr(s.begin, s.length); }

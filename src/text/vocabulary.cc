@@ -16,23 +16,6 @@ namespace {
 constexpr size_t kMaxPieces = size_t{1} << 24;
 constexpr size_t kMaxPieceBytes = size_t{1} << 16;
 
-// Control strings of Gemma 4 and 3 (prompting.md 0). Those that model output must show even when
-// special pieces are hidden are user-defined in GGUF files; both kinds are left as they are.
-constexpr std::string_view kControlTexts[] = {
-    "<pad>",           "<eos>",           "<bos>",             "<unk>",          "<mask>",
-    "<|tool>",         "<tool|>",         "<|think|>",         "<|turn>",        "<turn|>",
-    "<|image>",        "<|audio>",        "<|image|>",         "<|audio|>",      "<image|>",
-    "<audio|>",        "<|video|>",       "<start_of_turn>",   "<end_of_turn>",  "<start_of_image>",
-    "<end_of_image>"};
-constexpr std::string_view kShownControlTexts[] = {
-    "<|channel>",       "<channel|>",       "<|tool_call>", "<tool_call|>",
-    "<|tool_response>", "<tool_response|>", "<|\"|>"};
-
-template <size_t N>
-bool IsOneOf(const std::string_view (&list)[N], std::string_view text) {
-  return std::find(std::begin(list), std::end(list), text) != std::end(list);
-}
-
 int HexDigit(char c) {
   if (c >= '0' && c <= '9') return c - '0';
   if (c >= 'A' && c <= 'F') return c - 'A' + 10;
@@ -75,7 +58,7 @@ int BytePieceValue(std::string_view piece) {
   return high < 0 || low < 0 ? -1 : high * 16 + low;
 }
 
-Result<Vocabulary> Vocabulary::Build(const VocabularySource& source, bool repair_kinds) {
+Result<Vocabulary> Vocabulary::Build(const VocabularySource& source) {
   const size_t count = source.pieces.size();
   const std::string& file = source.file;
   if (count == 0) return BadFile("{}: tokenizer: the vocabulary is empty", file);
@@ -108,7 +91,7 @@ Result<Vocabulary> Vocabulary::Build(const VocabularySource& source, bool repair
   v.byte_ids_.fill(-1);
   for (size_t id = 0; id < count; ++id) {
     const std::string_view piece = source.pieces[id];
-    PieceKind& kind = v.kinds_[id];
+    const PieceKind kind = v.kinds_[id];
     if (piece.size() > kMaxPieceBytes) {
       return BadFile("{}: tokenizer: piece {} has {} bytes, expected at most {}", file, id,
                      piece.size(), kMaxPieceBytes);
@@ -121,14 +104,10 @@ Result<Vocabulary> Vocabulary::Build(const VocabularySource& source, bool repair
       }
       // Files spell digits A-F in upper case; should both occur, upper case is what is written.
       int32_t& known = v.byte_ids_[value];
-      if (known < 0 || std::none_of(piece.begin() + 3, piece.end(), [](char c) {
-            return c >= 'a' && c <= 'f';
-          })) {
+      if (known < 0 || std::none_of(piece.begin() + 3, piece.end(),
+                                    [](char c) { return c >= 'a' && c <= 'f'; })) {
         known = static_cast<int32_t>(id);
       }
-    } else if (repair_kinds && kind == PieceKind::kNormal) {
-      if (IsOneOf(kControlTexts, piece)) kind = PieceKind::kControl;
-      if (IsOneOf(kShownControlTexts, piece)) kind = PieceKind::kUserDefined;
     }
     v.text_begin_.push_back(static_cast<uint32_t>(v.text_.size()));
     v.shown_begin_.push_back(static_cast<uint32_t>(v.shown_.size()));

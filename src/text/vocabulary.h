@@ -15,11 +15,8 @@ namespace carat {
 
 class Vocabulary {
  public:
-  // Copies and checks pieces, kinds and special ids (file-formats.md 1.10.22). With
-  // `repair_kinds`, Gemma's control strings that a file types as ordinary text become control
-  // pieces: many GGUF files do that to <eos> or <turn|> (file-formats.md 2.4).
-  // Errors: kBadFile.
-  static Result<Vocabulary> Build(const VocabularySource& source, bool repair_kinds);
+  // Copies and checks pieces, kinds and special ids (file-formats.md 1.10.22). Errors: kBadFile.
+  static Result<Vocabulary> Build(const VocabularySource& source);
 
   int32_t size() const { return static_cast<int32_t>(kinds_.size()); }
   bool Contains(int32_t id) const { return id >= 0 && id < size(); }
