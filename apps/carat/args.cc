@@ -204,10 +204,12 @@ CLI::App* AddCommand(CLI::App& app, const char* name, const char* help, const ch
 
 CLI::App* AddRun(CLI::App& app, RunOptions& o) {
   CLI::App* c = AddCommand(app, "run", "Answer a prompt, or chat", kRunFooter);
-  c->add_option("MODEL", o.model.model, "path or name; default: $CARAT_MODEL, else gemma3-270m");
+  c->add_option("MODEL", o.model.model, "path or name; default: $CARAT_MODEL, else gemma3-270m")
+      ->type_name("");
   const auto set_prompt = [&o](const std::string& text) { o.prompt = text; };
   CLI::Option* prompt =
       c->add_option_function<std::string>("PROMPT", set_prompt, "the prompt; -: standard input");
+  prompt->type_name("");
   c->add_option_function<std::string>("-p,--prompt", set_prompt,
                                       "the prompt, for the default model")
       ->type_name("TEXT")
@@ -233,7 +235,7 @@ CLI::App* AddRun(CLI::App& app, RunOptions& o) {
 
 CLI::App* AddInspect(CLI::App& app, InspectCommandOptions& o) {
   CLI::App* c = AddCommand(app, "inspect", "Check a file and show what is in it", kInspectFooter);
-  c->add_option("PATH", o.path, "file, folder or name of a model")->required();
+  c->add_option("PATH", o.path, "file, folder or name of a model")->required()->type_name("");
   c->add_flag("--json", o.json, "JSON");
   c->add_option("--as", o.inspect.as, "what PATH should be; default: guessed from its content")
       ->check(CLI::IsMember({"container", "model", "split", "adapter", "mmproj", "safetensors",
@@ -249,9 +251,10 @@ CLI::App* AddInspect(CLI::App& app, InspectCommandOptions& o) {
 
 CLI::App* AddTokenize(CLI::App& app, TokenizeCommandOptions& o) {
   CLI::App* c = AddCommand(app, "tokenize", "Text to tokens and back", kTokenizeFooter);
-  c->add_option("MODEL", o.model, "path or name")->required();
+  c->add_option("MODEL", o.model, "path or name")->required()->type_name("");
   CLI::Option* text = c->add_option_function<std::string>(
       "TEXT", [&o](const std::string& v) { o.text = v; }, "default or -: standard input");
+  text->type_name("");
   c->add_option_function<std::string>(
        "--decode", [&o](const std::string& v) { o.decode = v; },
        "print the text of these tokens instead; -: standard input")
@@ -273,8 +276,8 @@ CLI::App* AddPerplexity(CLI::App& app, PerplexityOptions& o, std::string& method
                         std::string& compare) {
   CLI::App* c =
       AddCommand(app, "perplexity", "Measure how well a model predicts a text", kPerplexityFooter);
-  c->add_option("MODEL", o.model.model, "path or name")->required();
-  c->add_option("FILE", o.file, "a text file")->required();
+  c->add_option("MODEL", o.model.model, "path or name")->required()->type_name("");
+  c->add_option("FILE", o.file, "a text file")->required()->type_name("");
   c->add_option("--method", method, "how the text is cut")
       ->required()
       ->check(CLI::IsMember({"windows-512", "window-2048"}).description(""))
@@ -290,7 +293,7 @@ CLI::App* AddPerplexity(CLI::App& app, PerplexityOptions& o, std::string& method
 CLI::App* AddBench(CLI::App& app, BenchOptions& o) {
   CLI::App* c = AddCommand(app, "bench", "Measure speed and memory", kBenchFooter);
   const auto tokens = [](int64_t low) { return CLI::Range(low, int64_t{1} << 30).description(""); };
-  c->add_option("MODEL", o.model.model, "path or name")->required();
+  c->add_option("MODEL", o.model.model, "path or name")->required()->type_name("");
   c->add_option("--prompt", o.prompt, "prompt length in tokens, default 512")
       ->check(tokens(1))
       ->type_name("N");
@@ -311,8 +314,8 @@ CLI::App* AddBench(CLI::App& app, BenchOptions& o) {
 CLI::App* AddTrace(CLI::App& app, TraceCommandOptions& o, std::string& variant, bool& no_hidden) {
   CLI::App* c = AddCommand(app, "trace", "Write what a model computes, to compare it with others",
                            kTraceFooter);
-  c->add_option("MODEL", o.model.model, "path or name")->required();
-  c->add_option("INPUT", o.input, "safetensors file with the ids")->required();
+  c->add_option("MODEL", o.model.model, "path or name")->required()->type_name("");
+  c->add_option("INPUT", o.input, "safetensors file with the ids")->required()->type_name("");
   c->add_option("--name", o.name, "prefix of the tensors' names")->required()->type_name("PREFIX");
   c->add_option("--out", o.output, "safetensors file to write")->required()->type_name("FILE");
   c->add_option("--greedy", o.greedy, "tokens of greedy continuation, default 0")
@@ -320,6 +323,9 @@ CLI::App* AddTrace(CLI::App& app, TraceCommandOptions& o, std::string& variant, 
       ->type_name("N");
   c->add_option("--chunk", o.chunk, "feed the prompt in chunks of N tokens; 0: in one piece")
       ->check(CLI::Range(0, 1 << 30).description(""))
+      ->type_name("N");
+  c->add_option("--logits-from", o.logits_from, "leave out the logits of the first N positions")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 30).description(""))
       ->type_name("N");
   c->add_option("--variant", variant, "bf16scale: embedding scale rounded to bfloat16")
       ->check(CLI::IsMember({"bf16scale"}).description(""))
@@ -365,7 +371,7 @@ Result<Command> ParseCommandLine(int argc, const char* const* argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
-    return HelpText{(chosen() ? chosen() : &app)->help()};
+    return HelpText{chosen() ? chosen()->help("carat") : app.help()};
   } catch (const CLI::Error& error) {
     return InvalidArgument("{} (see carat {}--help)", error.what(),
                            chosen() ? chosen()->get_name() + " " : "");

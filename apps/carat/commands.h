@@ -91,7 +91,7 @@ Status BenchCommand(const BenchOptions& options, Output& out);
 struct TraceCommandOptions {
   ModelFlags model;
   std::string input, output, name;
-  int64_t greedy = 0;
+  int64_t greedy = 0, logits_from = 0;
   int chunk = 0;
   bool bf16_scale = false;
   bool hidden = true;

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Writes OUT, a header with the commit of the tree SOURCE, when that has changed.
+cmake_minimum_required(VERSION 3.25)
 set(COMMIT unknown)
 find_program(GIT git)
 if(GIT)

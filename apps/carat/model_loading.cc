@@ -33,7 +33,7 @@ Result<std::shared_ptr<Model>> LoadModel(const ModelFlags& flags, LoadOptions op
   options.threads = flags.threads;
   if (flags.context_tokens > 0) options.context_tokens = flags.context_tokens;
   const Interrupt::Polled polled;
-  Progress progress("loading");
+  Progress progress("loading", Progress::Elsewhere::kNothing);
   options.progress = [&](double share) {
     progress.Update(share);
     return !Interrupt::pending();

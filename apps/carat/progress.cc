@@ -24,8 +24,9 @@ std::string TimeLeft(double seconds) {
 
 }  // namespace
 
-Progress::Progress(std::string label)
+Progress::Progress(std::string label, Elsewhere elsewhere)
     : label_(std::move(label)),
+      elsewhere_(elsewhere),
       terminal_(ErrorIsTerminal()),
       start_(std::chrono::steady_clock::now()),
       last_draw_(start_) {}
@@ -43,7 +44,7 @@ void Progress::Update(double share) {
     if (drawn_ && Seconds(now - last_draw_).count() < kRedrawSeconds) return;
     last_draw_ = now;
     DrawBar(share, seconds);
-  } else if (static_cast<int>(share * 10) > tenth_) {
+  } else if (elsewhere_ == Elsewhere::kLines && static_cast<int>(share * 10) > tenth_) {
     tenth_ = static_cast<int>(share * 10);
     const double left = seconds * (1 - share) / share;
     Note(fmt::format("{}: {} %, {} left\n", label_, tenth_ * 10, TimeLeft(left)));

@@ -6,11 +6,12 @@
 
 namespace carat {
 
-// How far a long job is, on standard error: a bar with the time left on a terminal, one line for
-// every tenth elsewhere. Says nothing about jobs that end within a second.
+// How far a long job is, on standard error: a bar with the time left on a terminal; elsewhere one
+// line for every tenth, or nothing. Says nothing about jobs that end within a second.
 class Progress {
  public:
-  explicit Progress(std::string label);
+  enum class Elsewhere { kLines, kNothing };
+  explicit Progress(std::string label, Elsewhere elsewhere = Elsewhere::kLines);
   ~Progress();  // takes the bar away
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
@@ -22,6 +23,7 @@ class Progress {
   void DrawBar(double share, double seconds);
 
   std::string label_;
+  Elsewhere elsewhere_;
   bool terminal_;
   bool drawn_ = false;
   int tenth_ = 0;

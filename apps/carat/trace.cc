@@ -25,6 +25,7 @@ Result<TraceInput> ReadInput(const TraceCommandOptions& options) {
   }
   input.chunk = options.chunk;
   input.greedy = options.greedy;
+  input.logits_from = options.logits_from;
   return input;
 }
 
@@ -85,6 +86,10 @@ Status TraceCommand(const TraceCommandOptions& options, Output&) {
   const auto t = static_cast<int64_t>(input.ids.size());
   if (t == 0) return BadFile("{}: {}.ids: expected ids, found none", options.input, options.name);
 
+  if (options.logits_from >= t) {
+    return InvalidArgument("--logits-from {}: expected a position below {}", options.logits_from,
+                           t);
+  }
   LoadOptions load;
   load.context_tokens = t + options.greedy;
   load.bf16_embedding_scale = options.bf16_scale;
@@ -96,7 +101,7 @@ Status TraceCommand(const TraceCommandOptions& options, Output&) {
   if (Interrupt::pending()) return Cancelled();
 
   Listing list(options.name + (options.bf16_scale ? ".bf16scale." : "."));
-  list.Floats("logits", {t, trace.vocab}, trace.logits);
+  list.Floats("logits", {t - options.logits_from, trace.vocab}, trace.logits);
   if (options.hidden) ListHidden(trace, t, model->info().layers, list);
   ListExperts(trace, t, list);
   if (options.greedy > 0) {

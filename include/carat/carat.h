@@ -142,11 +142,13 @@ struct TraceInput {
   std::vector<int32_t> mm_token_types;     // per id: 0 text, 1 image, 2 video, 3 audio; may be empty
   int chunk = 0;                           // prefill in chunks of this many tokens; 0: one piece
   int64_t greedy = 0;                      // tokens of greedy continuation; stop ids not honoured
+  std::vector<int32_t> suppress;           // never chosen by the continuation
+  int64_t logits_from = 0;                 // the first position whose logits are wanted
 };
 
 struct TraceOutput {
   int64_t vocab = 0;
-  std::vector<float> logits;               // [T, V]
+  std::vector<float> logits;               // [T - logits_from, V]
   std::vector<std::vector<float>> hidden;  // L + 1 of [T, D]: input of layer 0, outputs of layers
   std::vector<float> hidden_final;         // [T, D] after the final norm
   std::vector<float> ple;                  // [T, L, P]

@@ -36,7 +36,7 @@ void ReportBuilder::Add(std::string_view key, const Json& value) {
 }
 
 void ReportBuilder::Line(std::string_view label, std::string_view shown) {
-  text_ += fmt::format("{:<18} {}\n", label, shown);
+  text_ += fmt::format("{:<20} {}\n", label, shown);
 }
 
 void ReportBuilder::AddTensors(std::span<const TensorEntry* const> tensors, bool list) {

@@ -52,6 +52,9 @@ Result<TraceOutput> RunTrace(Engine& engine, KvCache& cache, const TraceInput& i
   if (!input.mm_token_types.empty() && input.mm_token_types.size() != total)
     return InvalidArgument("mm_token_type_ids: {} values for {} ids", input.mm_token_types.size(),
                            total);
+  if (input.logits_from < 0 || static_cast<size_t>(input.logits_from) >= total)
+    return InvalidArgument("logits wanted from position {}, expected 0 to {}", input.logits_from,
+                           total - 1);
   std::vector<const float*> soft(total, nullptr);
   for (size_t i = 0; i < input.soft_positions.size(); ++i) {
     const int32_t at = input.soft_positions[i];
@@ -86,12 +89,13 @@ Result<TraceOutput> RunTrace(Engine& engine, KvCache& cache, const TraceInput& i
     at = end;
   }
   const size_t width = static_cast<size_t>(c.width), vocab = static_cast<size_t>(c.vocab);
-  out.logits.resize(total * vocab);
-  for (size_t r = 0; r < total; r += kLogitRows) {
+  const size_t from = static_cast<size_t>(input.logits_from);
+  out.logits.resize((total - from) * vocab);
+  for (size_t r = from; r < total; r += kLogitRows) {
     const size_t n = std::min<size_t>(kLogitRows, total - r);
     Logits(engine.weights(), engine.pool(), engine.scratch(),
            std::span<const float>(out.hidden_final).subspan(r * width, n * width),
-           out.logits.data() + r * vocab);
+           out.logits.data() + (r - from) * vocab);
   }
 
   std::vector<float> logits(out.logits.end() - static_cast<std::ptrdiff_t>(vocab), out.logits.end());
