@@ -182,7 +182,7 @@ TEST(TokenizerJson, RefusesDeepNesting) {
 
 TEST(TokenizerJson, RefusesEndlessSettings) {
   std::string many = "{";
-  for (int i = 0; i < 10000; ++i) many += "\"" + std::to_string(i) + "\": 1, ";
+  for (int i = 0; i < 10000; ++i) many += fmt::format("\"{}\": 1, ", i);
   EXPECT_THAT(ErrorOf(Json(R"("invert": false)", R"("more": )" + many + "\"x\": 1}")),
               HasSubstr("too many settings"));
 }
