@@ -40,22 +40,22 @@ struct PanelFormat {
 // s = max|x| / 16256 and q = nearest even integer to x * (16256 / max|x|); a block whose maximum is
 // below 2^-100 counts as zero, because the quotient would overflow.
 enum ActMeta {
-  kActScale = 0,     // float: s
-  kActScale16 = 1,   // float: s / 16
-  kActNegSum = 2,    // int32: -(q[0] + ... + q[31])
-  kActOffset = 3,    // float: s * (q[0] + ... + q[31])
-  kActNegSum0 = 4,   // int32: the same for columns 0..15
-  kActNegSum1 = 5,   // int32: and 16..31
-  kActOffset0 = 6,   // float
-  kActOffset1 = 7,   // float
+  kActScale = 0,    // float: s
+  kActScale16 = 1,  // float: s / 16
+  kActNegSum = 2,   // int32: -(q[0] + ... + q[31])
+  kActOffset = 3,   // float: s * (q[0] + ... + q[31])
+  kActNegSum0 = 4,  // int32: the same for columns 0..15
+  kActNegSum1 = 5,  // int32: and 16..31
+  kActOffset0 = 6,  // float
+  kActOffset1 = 7,  // float
   kActMetaWords = 8,
 };
 constexpr int kActBlockBytes = 64 + 4 * kActMetaWords;  // per row and block
 
 struct QuantizeArgs {
-  const float* x = nullptr;   // [nt, 32 * blocks], finite
-  int64_t x_stride = 0;       // floats between rows
-  int nt = 0;                 // rows of this tile
+  const float* x = nullptr;  // [nt, 32 * blocks], finite
+  int64_t x_stride = 0;      // floats between rows
+  int nt = 0;                // rows of this tile
   int64_t blocks = 0;
   std::byte* tile = nullptr;  // nt * blocks * kActBlockBytes bytes
 };
@@ -65,16 +65,19 @@ struct QuantizeArgs {
 //   y    = fma(float(acc), scale * (nibbles ? s / 16 : s), y)
 //   y    = fma(offset, kActOffset of the block or half, y)     if has_offset
 // starting from 0, and times `scale` at the end. The same operations in every instruction set and
-// for every nt, so the same bits. With half groups: first half 0, then half 1, each with both lines.
+// for every nt, so the same bits. With half groups: first half 0, then half 1, each with both
+// lines. A sum may be cut into calls over consecutive blocks: an even number of them in all but the
+// last, `resume` in all but the first, scale 1 in all but the last.
 struct PanelDotArgs {
   const PanelFormat* format = nullptr;
-  const std::byte* panel = nullptr;
-  const std::byte* tile = nullptr;  // of the same table's quantize
-  int nt = 0;                       // 1..token_tile
+  const std::byte* panel = nullptr;  // first pair
+  const std::byte* tile = nullptr;   // first block, of the same table's quantize
+  int nt = 0;                        // 1..token_tile
   int64_t blocks = 0;
   float* y = nullptr;
   int64_t y_stride = 0;
-  int rows = 0;  // 1..16, rows of the panel that exist
+  int rows = 0;         // 1..16, rows of the panel that exist
+  bool resume = false;  // starts from what y holds
   float scale = 1;
 };
 

@@ -14,6 +14,9 @@ namespace {
 // Rows are handed out in strips of a panel's height, also where there are no panels.
 constexpr int kStripRows = kPanelRows;
 
+// Blocks of a panel that are multiplied with every tile of tokens before the next ones are: even.
+constexpr int64_t kChunkBlocks = 64;
+
 int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 uint64_t RoundUp64(uint64_t bytes) { return (bytes + 63) & ~uint64_t{63}; }
@@ -39,18 +42,19 @@ struct Linear::Impl {
   int64_t row_bytes = 0;    // of the source
   PanelFormat format;       // with panels only
   int64_t panel_bytes = 0;  // 0: no panels, the source is used
-  PageBuffer panels;
+  std::shared_ptr<std::byte> panels;
 
   int64_t strips() const { return CeilDiv(view.rows, kStripRows); }
   bool dequantises() const { return mode == NumericMode::kExact && view.dtype != DType::kF32; }
   // What a thread touches again for every tile of tokens.
   int64_t strip_bytes() const {
-    if (panel_bytes > 0) return panel_bytes;
+    if (panel_bytes > 0)
+      return std::min<int64_t>(panel_bytes, kChunkBlocks / 2 * format.pair_bytes);
     return kStripRows * (dequantises() ? view.cols * int64_t{sizeof(float)} : row_bytes);
   }
 };
 
-Linear Linear::Prepare(const MatrixView& w, NumericMode mode, ThreadPool& pool) {
+Linear Linear::Prepare(const MatrixView& w, NumericMode mode, ThreadPool& pool, PanelArena* arena) {
   CARAT_CHECK(IsWeight(w.dtype) && w.data && w.rows > 0 && w.cols > 0);
   const auto row_bytes = RowBytes(w.dtype, static_cast<uint64_t>(w.cols));
   CARAT_CHECK(row_bytes.has_value());
@@ -61,13 +65,15 @@ Linear Linear::Prepare(const MatrixView& w, NumericMode mode, ThreadPool& pool) 
   if (UsesPanels(w.dtype, mode)) {
     impl->format = PanelFormatOf(w.dtype);
     impl->panel_bytes = static_cast<int64_t>(PanelBytes(impl->format, w.cols));
-    impl->panels = PageBuffer(PackedBytes(w.dtype, w.rows, w.cols, mode));
+    const uint64_t bytes = PackedBytes(w.dtype, w.rows, w.cols, mode);
+    if (arena) impl->panels = arena->Take(bytes);
+    if (!impl->panels) impl->panels = PanelArena(bytes).Take(bytes);
     pool.ParallelFor(impl->strips(), 4, [&](int64_t begin, int64_t end, int) {
       for (int64_t p = begin; p < end; ++p) {
         const int64_t row = p * kPanelRows;
         PackPanel(w.dtype, impl->format, w.data + row * impl->row_bytes, impl->row_bytes,
                   static_cast<int>(std::min<int64_t>(kPanelRows, w.rows - row)), w.cols,
-                  impl->panels.data() + p * impl->panel_bytes);
+                  impl->panels.get() + p * impl->panel_bytes);
       }
     });
   }
@@ -84,6 +90,13 @@ uint64_t Linear::PackedBytes(DType dtype, int64_t rows, int64_t cols, NumericMod
 int64_t Linear::rows() const { return impl_ ? impl_->view.rows : 0; }
 int64_t Linear::cols() const { return impl_ ? impl_->view.cols : 0; }
 bool Linear::packed() const { return impl_ && impl_->panel_bytes > 0; }
+
+std::shared_ptr<std::byte> PanelArena::Take(uint64_t bytes) {
+  if (!memory_ || bytes > memory_->size() - used_) return nullptr;
+  std::byte* const taken = memory_->data() + used_;
+  used_ += bytes;
+  return {memory_, taken};
+}
 
 std::byte* LinearScratch::Get(int slot, size_t bytes) {
   const auto index = static_cast<size_t>(slot);
@@ -147,24 +160,31 @@ void Product::Strips(int64_t begin, int64_t end, int64_t token_begin, int64_t to
   }
 }
 
-// Tiles outside: one stays in the first-level cache while the panels come from the second.
+// A chunk of the panels stays in the second-level cache for all tiles, a chunk of a tile for all
+// panels.
 void Product::Panels(const LinearOutput& out, int64_t begin, int64_t end, int64_t token_begin,
                      int64_t token_end) const {
   const Linear::Impl& w = *out.weight->impl();
+  const int64_t blocks = cols / kBlockCols;
+  const bool one_tile = token_end - token_begin <= kernels.token_tile;
+  const int64_t chunk = one_tile ? blocks : kChunkBlocks;
   PanelDotArgs a;
   a.format = &w.format;
-  a.blocks = cols / kBlockCols;
   a.y_stride = out.stride;
-  a.scale = w.view.scale;
-  for (int64_t token = token_begin; token < token_end; token += kernels.token_tile) {
-    a.nt = static_cast<int>(std::min<int64_t>(kernels.token_tile, token_end - token));
-    a.tile = acts + token * a.blocks * kActBlockBytes;
-    for (int64_t p = begin; p < end; ++p) {
-      const int64_t row = p * kPanelRows;
-      a.panel = w.panels.data() + p * w.panel_bytes;
-      a.rows = static_cast<int>(std::min<int64_t>(kPanelRows, w.view.rows - row));
-      a.y = out.y + token * out.stride + row;
-      kernels.panel_dot(a);
+  for (int64_t block = 0; block < blocks; block += chunk) {
+    a.blocks = std::min(chunk, blocks - block);
+    a.resume = block > 0;
+    a.scale = block + a.blocks == blocks ? w.view.scale : 1;
+    for (int64_t token = token_begin; token < token_end; token += kernels.token_tile) {
+      a.nt = static_cast<int>(std::min<int64_t>(kernels.token_tile, token_end - token));
+      a.tile = acts + (token * blocks + block * a.nt) * kActBlockBytes;
+      for (int64_t p = begin; p < end; ++p) {
+        const int64_t row = p * kPanelRows;
+        a.panel = w.panels.get() + p * w.panel_bytes + block / 2 * w.format.pair_bytes;
+        a.rows = static_cast<int>(std::min<int64_t>(kPanelRows, w.view.rows - row));
+        a.y = out.y + token * out.stride + row;
+        kernels.panel_dot(a);
+      }
     }
   }
 }
@@ -218,7 +238,7 @@ Split ChooseSplit(int64_t strips, int64_t strip_bytes, int64_t tokens, int token
   // The last task of each thread should be short against the whole.
   const int64_t tasks = int64_t{8} * threads;
   if (tokens <= token_tile) return {std::clamp<int64_t>(strips / tasks, 1, 64), token_tile};
-  constexpr int64_t kCacheBytes = 256 << 10;  // half of the smallest second-level cache of interest
+  constexpr int64_t kCacheBytes = 512 << 10;  // half of a usual second-level cache
   const int64_t per_task =
       std::max<int64_t>(1, std::min(strips / tasks, kCacheBytes / strip_bytes));
   const int64_t chunks = std::clamp<int64_t>(CeilDiv(tasks, CeilDiv(strips, per_task)), 1,

@@ -31,14 +31,32 @@ struct MatrixView {
 // Scratch of one ParallelFor worker set; grown on demand, reused between calls. One per context.
 class LinearScratch;
 
+// One block of memory for the panels of many matrices. Large pages then hold nearly all of them,
+// which matters: streaming from small pages was a third slower.
+class PanelArena {
+ public:
+  PanelArena() = default;  // empty
+  // `bytes`: the sum of PackedBytes.
+  explicit PanelArena(uint64_t bytes) : memory_(std::make_shared<PageBuffer>(bytes)) {}
+  // The next `bytes` bytes, a multiple of 64: zeroed and 64-byte aligned; the whole arena lives as
+  // long as anyone holds such a pointer. Null when not that many are left.
+  std::shared_ptr<std::byte> Take(uint64_t bytes);
+
+ private:
+  std::shared_ptr<PageBuffer> memory_;
+  uint64_t used_ = 0;
+};
+
 // A weight matrix prepared for one mode. Immutable, shareable between contexts and threads.
 class Linear {
  public:
   Linear() = default;
   // kExact keeps the view (no copy). kFast keeps float weights in place and packs quantised ones
-  // into panels, with `pool` (tensor/quant_codes.h is the decoder).
-  static Linear Prepare(const MatrixView& w, NumericMode mode, ThreadPool& pool);
-  // Anonymous bytes that Prepare would allocate for this matrix: exact, for the memory plan.
+  // into panels, with `pool` (tensor/quant_codes.h is the decoder). Panels come from `arena` while
+  // it has room, else they have memory of their own.
+  static Linear Prepare(const MatrixView& w, NumericMode mode, ThreadPool& pool,
+                        PanelArena* arena = nullptr);
+  // Anonymous bytes that Prepare would take for this matrix: exact, for the memory plan.
   static uint64_t PackedBytes(DType dtype, int64_t rows, int64_t cols, NumericMode mode);
 
   int64_t rows() const;
@@ -55,8 +73,8 @@ class Linear {
 // One product of a group that shares its input (q, k, v; gate, up).
 struct LinearOutput {
   const Linear* weight;
-  float* y;           // [t, rows], row i at y + i * stride
-  int64_t stride;     // in floats, >= rows
+  float* y;        // [t, rows], row i at y + i * stride
+  int64_t stride;  // in floats, >= rows
 };
 
 // For each output: y[i, o] = sum_k x[i, k] * W[o, k], i in [0, t). x is [t, cols] with rows

@@ -222,6 +222,41 @@ TEST(Linear, MultipliesByTheMatrixScaleLast) {
   }
 }
 
+// More columns than one chunk has.
+TEST(Linear, HasTheSameBitsHoweverTheColumnsAreCut) {
+  ThreadPool pool(2);
+  for (const DType dtype : {DType::kQ4_0, DType::kQ4_1, DType::kQ8_0, DType::kNVFP4}) {
+    const int64_t cols = 4416;  // two chunks of 2048 and 10 blocks
+    const Matrix m = RandomMatrix(dtype, 23, cols, 44);
+    MatrixView view = m.view();
+    view.scale = 0.75f;
+    const Linear w = Linear::Prepare(view, NumericMode::kFast, pool);
+    const auto x = RandomFloats(19 * cols, 45);
+    const auto all = Multiply(w, x, 19, 2);
+    for (int64_t i = 0; i < 19; ++i) {
+      const std::vector<float> row(x.begin() + i * cols, x.begin() + (i + 1) * cols);
+      EXPECT_TRUE(SameBits(Multiply(w, row, 1, 1).data(), &all[static_cast<size_t>(i * 23)], 23));
+    }
+  }
+}
+
+TEST(Linear, TakesPanelsFromTheArenaWhileItHasRoom) {
+  ThreadPool pool(1);
+  const Matrix m = RandomMatrix(DType::kQ4_0, 40, 96, 46);
+  const uint64_t bytes = Linear::PackedBytes(m.dtype, m.rows, m.cols, NumericMode::kFast);
+  std::vector<Linear> weights;
+  {
+    PanelArena arena(2 * bytes);
+    for (int i = 0; i < 3; ++i)
+      weights.push_back(Linear::Prepare(m.view(), NumericMode::kFast, pool, &arena));
+    EXPECT_EQ(arena.Take(64), nullptr);
+  }
+  const auto x = RandomFloats(96, 47);
+  const auto expected = Multiply(Linear::Prepare(m.view(), NumericMode::kFast, pool), x, 1, 1);
+  for (const Linear& w : weights)
+    EXPECT_TRUE(SameBits(Multiply(w, x, 1, 1).data(), expected.data(), expected.size()));
+}
+
 TEST(Linear, AcceptsNoTokens) {
   ThreadPool pool(2);
   const Matrix m = RandomMatrix(DType::kQ4_0, 20, 64, 42);

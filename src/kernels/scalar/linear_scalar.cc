@@ -42,55 +42,82 @@ void Quantize(const QuantizeArgs& a) {
   }
 }
 
-float ScaleAt(const PanelFormat& f, const std::byte* scales, int i) {
-  float s;
-  if (f.f16_scales) {
-    std::byte four[8] = {};
-    std::memcpy(four, scales + i * 2, 2);
-    s = LoadF16(four).v[0];
-  } else {
-    std::memcpy(&s, scales + i * 4, 4);
+// One block of a panel, unpacked: code16 of the contract.
+struct Block {
+  int16_t codes[kPanelRows][kBlockCols];
+  float scales[2][kPanelRows];
+  float offsets[2][kPanelRows];
+};
+
+void UnpackFloats(const PanelFormat& f, const std::byte* from, int halves,
+                  float (*to)[kPanelRows]) {
+  for (int h = 0; h < halves; ++h) {
+    for (int r = 0; r < kPanelRows; r += kLanes) {
+      const int i = h * kPanelRows + r;
+      Store(&to[h][r], f.f16_scales ? LoadF16(from + i * 2) : Load(from + i * 4));
+    }
   }
-  return s;
+}
+
+void Unpack(const PanelFormat& f, const std::byte* pair, int parity, Block* block) {
+  const int halves = f.half_groups ? 2 : 1;
+  const int floats_bytes = halves * kPanelRows * (f.f16_scales ? 2 : 4);
+  UnpackFloats(f, pair + parity * floats_bytes, halves, block->scales);
+  if (f.has_offset) UnpackFloats(f, pair + (2 + parity) * floats_bytes, halves, block->offsets);
+  const int bias = f.biased ? 128 : 0;
+  const auto* codes = reinterpret_cast<const uint8_t*>(pair + f.codes_at);
+  codes += parity * kPanelRows * (f.nibbles ? 16 : 32);
+  for (int g = 0; g < (f.nibbles ? 4 : 8); ++g) {
+    for (int r = 0; r < kPanelRows; ++r) {
+      int16_t* row = block->codes[r];
+      for (int j = 0; j < 4; ++j) {
+        const int byte = *codes++, k = 4 * g + j;
+        if (f.nibbles) {
+          row[k] = static_cast<int16_t>((byte & 15) * 16 - bias);
+          row[16 + k] = static_cast<int16_t>((byte & 0xF0) - bias);
+        } else {
+          row[k] = static_cast<int16_t>(byte - bias);
+        }
+      }
+    }
+  }
+}
+
+template <int kCount>
+int32_t Dot(const int16_t* a, const int16_t* b) {
+  int32_t sum = 0;
+  for (int k = 0; k < kCount; ++k) sum += a[k] * b[k];
+  return sum;
 }
 
 void PanelDot(const PanelDotArgs& a) {
   const PanelFormat& f = *a.format;
-  const int halves = f.half_groups ? 2 : 1, cols = kBlockCols / halves;
-  const int scale_bytes = f.f16_scales ? 2 : 4, code_bytes = kPanelRows * (f.nibbles ? 16 : 32);
-  for (int t = 0; t < a.nt; ++t) {
-    float y[kPanelRows] = {};
-    for (int64_t b = 0; b < a.blocks; ++b) {
-      const std::byte* pair = a.panel + b / 2 * f.pair_bytes;
-      const auto* codes = reinterpret_cast<const uint8_t*>(pair + f.codes_at + b % 2 * code_bytes);
-      const std::byte* scales = pair + b % 2 * halves * kPanelRows * scale_bytes;
-      const std::byte* offsets = scales + 2 * halves * kPanelRows * scale_bytes;
-      const std::byte* act = a.tile + b * a.nt * kActBlockBytes;
+  float y[kTokenTile][kPanelRows] = {};
+  for (int t = 0; t < a.nt && a.resume; ++t)
+    for (int r = 0; r < a.rows; ++r) y[t][r] = a.y[t * a.y_stride + r];
+  for (int64_t b = 0; b < a.blocks; ++b) {
+    Block w;
+    Unpack(f, a.panel + b / 2 * f.pair_bytes, static_cast<int>(b % 2), &w);
+    const std::byte* act = a.tile + b * a.nt * kActBlockBytes;
+    for (int t = 0; t < a.nt; ++t) {
       int16_t q[kBlockCols];
       float meta[kActMetaWords];
       std::memcpy(q, act + t * 64, 64);
       std::memcpy(meta, act + a.nt * 64 + t * 4 * kActMetaWords, sizeof meta);
-      for (int h = 0; h < halves; ++h) {
-        const float s = meta[f.nibbles ? kActScale16 : kActScale];
-        const float m = meta[f.half_groups ? kActOffset0 + h : kActOffset];
+      const float s = meta[f.nibbles ? kActScale16 : kActScale];
+      for (int h = 0; h < (f.half_groups ? 2 : 1); ++h) {
+        const float offset = meta[f.half_groups ? kActOffset0 + h : kActOffset];
         for (int r = 0; r < kPanelRows; ++r) {
-          int32_t acc = 0;
-          for (int k = h * cols; k < (h + 1) * cols; ++k) {
-            const int j = k % (f.nibbles ? 16 : 32);
-            const int byte = codes[(j / 4 * kPanelRows + r) * 4 + j % 4];
-            const int code =
-                f.nibbles ? (k < 16 ? (byte & 15) * 16 : (byte & 0xF0)) - (f.biased ? 128 : 0)
-                          : byte - (f.biased ? 128 : 0);
-            acc += code * q[k];
-          }
-          const int i = h * kPanelRows + r;
-          y[r] = std::fma(static_cast<float>(acc), ScaleAt(f, scales, i) * s, y[r]);
-          if (f.has_offset) y[r] = std::fma(ScaleAt(f, offsets, i), m, y[r]);
+          const int32_t acc = f.half_groups ? Dot<16>(w.codes[r] + 16 * h, q + 16 * h)
+                                            : Dot<kBlockCols>(w.codes[r], q);
+          y[t][r] = std::fma(static_cast<float>(acc), w.scales[h][r] * s, y[t][r]);
+          if (f.has_offset) y[t][r] = std::fma(w.offsets[h][r], offset, y[t][r]);
         }
       }
     }
-    for (int r = 0; r < a.rows; ++r) a.y[t * a.y_stride + r] = y[r] * a.scale;
   }
+  for (int t = 0; t < a.nt; ++t)
+    for (int r = 0; r < a.rows; ++r) a.y[t * a.y_stride + r] = y[t][r] * a.scale;
 }
 
 }  // namespace

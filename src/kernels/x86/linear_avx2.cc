@@ -134,7 +134,10 @@ struct PanelTile {
     const int size = f.f16_scales ? 2 : 4;
     for (int first_row = 0; first_row < a.rows; first_row += 8) {
       __m256 y[kTokens];
-      for (int t = 0; t < kTokens; ++t) y[t] = _mm256_setzero_ps();
+      float* out = a.y + first_row;
+      const int rows = a.rows - first_row < 8 ? a.rows - first_row : 8;
+      for (int t = 0; t < kTokens; ++t)
+        y[t] = a.resume ? LoadN(out + t * a.y_stride, rows).v : _mm256_setzero_ps();
       for (int64_t b = 0; b < a.blocks; ++b) {
         const std::byte* pair = a.panel + b / 2 * f.pair_bytes;
         const int parity = static_cast<int>(b % 2);
@@ -153,9 +156,8 @@ struct PanelTile {
           }
         }
       }
-      const int rows = a.rows - first_row < 8 ? a.rows - first_row : 8;
       for (int t = 0; t < kTokens; ++t)
-        StoreN(a.y + t * a.y_stride + first_row, Mul({y[t]}, Set1(a.scale)), rows);
+        StoreN(out + t * a.y_stride, Mul({y[t]}, Set1(a.scale)), rows);
     }
   }
 };

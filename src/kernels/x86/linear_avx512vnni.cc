@@ -9,6 +9,9 @@ namespace carat {
 namespace {
 
 constexpr int kTokenTile = 8;
+// With few tokens the panels come from memory; the processor's own prefetcher stops at the end of
+// each 4 KB. 1 to 1.5 KB ahead was the best of 0.5 to 4 (Xeon, 2026): 14.5 against 13.2 GB/s.
+constexpr int kPrefetchBytes = 1024;
 
 void Quantize(const QuantizeArgs& a) {
   for (int64_t b = 0; b < a.blocks; ++b) {
@@ -175,10 +178,17 @@ struct PanelTile {
     const PanelFormat f = *a.format;
     constexpr int64_t kActStep = kTokens * kActBlockBytes;
     __m512 y[kTokens];
-    for (int t = 0; t < kTokens; ++t) y[t] = _mm512_setzero_ps();
+    for (int t = 0; t < kTokens; ++t)
+      y[t] = a.resume ? LoadN(a.y + t * a.y_stride, a.rows).v : _mm512_setzero_ps();
     const std::byte* act = a.tile;
-    for (int64_t b = 0; b < a.blocks; ++b, act += kActStep)
-      Block(f, a.panel + (b >> 1) * f.pair_bytes, static_cast<int>(b & 1), act, y);
+    for (int64_t b = 0; b < a.blocks; ++b, act += kActStep) {
+      const std::byte* pair = a.panel + (b >> 1) * f.pair_bytes;
+      if (kTokens <= 4 && (b & 1) == 0) {
+        for (int32_t i = 0; i < f.pair_bytes; i += 64)
+          _mm_prefetch(pair + kPrefetchBytes + i, _MM_HINT_T0);
+      }
+      Block(f, pair, static_cast<int>(b & 1), act, y);
+    }
     for (int t = 0; t < kTokens; ++t)
       StoreN(a.y + t * a.y_stride, Mul({y[t]}, Set1(a.scale)), a.rows);
   }
