@@ -6,7 +6,7 @@
 #include <limits>
 
 #include "io/adapter.h"
-#include "io/gguf_test_bytes.h"
+#include "io/gguf_for_test.h"
 #include "io/projector.h"
 
 namespace carat {

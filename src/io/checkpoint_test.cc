@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "io/gguf_test_bytes.h"
+#include "io/gguf_for_test.h"
 #include "io/safetensors.h"
 
 namespace carat {

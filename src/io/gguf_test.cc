@@ -6,7 +6,7 @@
 
 #include <chrono>
 
-#include "io/gguf_test_bytes.h"
+#include "io/gguf_for_test.h"
 
 namespace carat {
 namespace {

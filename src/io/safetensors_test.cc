@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include "io/gguf_test_bytes.h"
+#include "io/gguf_for_test.h"
 
 namespace carat {
 namespace {
