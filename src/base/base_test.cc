@@ -61,5 +61,19 @@ TEST(MappedFile, ReadsThroughMapAndDescriptor) {
   EXPECT_EQ(dir.error().code, Code::kBadFile);
 }
 
+TEST(MappedFile, KeepsBytesThatAreInMemory) {
+  const auto file = MappedFile::FromBytes({std::byte{1}, std::byte{2}, std::byte{3}}, "made.up");
+  EXPECT_EQ(file->path(), "made.up");
+  EXPECT_EQ(file->size(), 3u);
+  file->Drop(0, 3);
+  file->WillNeed(0, 3);
+  std::byte two[2];
+  ASSERT_TRUE(file->ReadAt(1, two));
+  EXPECT_EQ(two[1], std::byte{3});
+  EXPECT_EQ(file->bytes()[0], std::byte{1});
+  EXPECT_FALSE(file->ReadAt(2, two));
+  EXPECT_TRUE(MappedFile::FromBytes({}, "empty")->bytes().empty());
+}
+
 }  // namespace
 }  // namespace carat

@@ -15,8 +15,7 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::Open(const std::filesystem
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) {
     const int err = errno;
-    if (err == ENOENT || err == ENOTDIR)
-      return NotFound("{}: no such file", path.string());
+    if (err == ENOENT || err == ENOTDIR) return NotFound("{}: no such file", path.string());
     return BadFile("{}: cannot be opened: {}", path.string(), std::strerror(err));
   }
   auto file = std::shared_ptr<MappedFile>(new MappedFile);
@@ -61,8 +60,8 @@ Status MappedFile::ReadAt(uint64_t offset, std::span<std::byte> out) const {
   }
   size_t done = 0;
   while (done < out.size()) {
-    const ssize_t n = ::pread(fd_, out.data() + done, out.size() - done,
-                              static_cast<off_t>(offset + done));
+    const ssize_t n =
+        ::pread(fd_, out.data() + done, out.size() - done, static_cast<off_t>(offset + done));
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0)
       return BadFile("{}: read failed at offset {}: {}", path_.string(), offset + done,
@@ -78,8 +77,7 @@ void MappedFile::Drop(uint64_t offset, uint64_t length) const {
   const uint64_t end = length > size_ - offset ? size_ : offset + length;
   const uint64_t first = (offset + page - 1) / page * page;
   const uint64_t last = end == size_ ? (end + page - 1) / page * page : end / page * page;
-  if (last > first)
-    ::madvise(const_cast<std::byte*>(data_) + first, last - first, MADV_DONTNEED);
+  if (last > first) ::madvise(const_cast<std::byte*>(data_) + first, last - first, MADV_DONTNEED);
 }
 
 void MappedFile::WillNeed(uint64_t offset, uint64_t length) const {

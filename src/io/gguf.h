@@ -49,8 +49,8 @@ struct GgufValue {
 // A value on one line, for messages and lists: "u32 32", "string \"gemma4\"", "array of 3 f32".
 std::string Describe(const GgufValue& value);
 
-// The key-value pairs of a file. The typed getters name file and key in their errors: absent keys
-// give kBadFile from Require*, nothing from Find*. Wrong kinds are always an error.
+// The key-value pairs of a file. The typed getters name file and key in their errors: an absent key
+// is kBadFile for Require*, the fallback for *Or. Another kind than the one named is always an error.
 class GgufMetadata {
  public:
   std::string file;  // for messages
@@ -91,7 +91,7 @@ struct GgufFile {
 
 // Reads and checks one container. Errors: kNotFound, kBadFile.
 Result<GgufFile> OpenGguf(const std::filesystem::path& path);
-// The same from memory (fuzzing, tests); `name` is for messages. The map must outlive the result.
+// The same for a file that is mapped or in memory; the result shares it.
 Result<GgufFile> ParseGguf(std::shared_ptr<const MappedFile> file);
 
 // All shards of a split whose first shard is `first` (file-formats.md 1.6); a file that is not
