@@ -137,8 +137,8 @@ std::vector<std::vector<float>> Attend(const Set& set, const Cache& cache,
   const std::vector<const std::byte*> blocks(cache.blocks().begin(), cache.blocks().end());
   std::vector<float> scratch(rows.size() * static_cast<size_t>(block_count) * kKvBlock + 16 + 1,
                              NAN);
-  auto* aligned = reinterpret_cast<float*>(
-      (reinterpret_cast<uintptr_t>(scratch.data()) + 63) / 64 * 64);
+  auto* aligned =
+      reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(scratch.data()) + 63) / 64 * 64);
   AttentionTile t;
   t.rows = static_cast<int>(rows.size());
   t.dh = cache.dh();
@@ -293,7 +293,8 @@ TEST(ModeAttention, ARowKeepsItsBitsInAnyTile) {
           for (int r = 0; r < rows; ++r) {
             const auto& want = alone[static_cast<size_t>((start + r) % kAttentionRows)];
             ASSERT_EQ(std::memcmp(got[static_cast<size_t>(r)].data(), want.data(),
-                                  want.size() * sizeof(float)), 0)
+                                  want.size() * sizeof(float)),
+                      0)
                 << set.name << " dh " << dh << " rows " << rows << " row " << r;
           }
         }

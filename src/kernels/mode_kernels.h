@@ -17,16 +17,16 @@ constexpr int kAttentionRows = 8;  // most query rows of one attention tile
 // positions 16 b .. 16 b + 15, first the keys as [dh][16], then the values as [16][dh], in the
 // element type of the cache (exact: float, fast: IEEE half). All block contents are finite.
 struct AttentionTile {
-  int rows = 0;                          // 1..kAttentionRows
-  int dh = 0;                            // a multiple of 8
-  const float* const* q = nullptr;       // rows x [dh], score scale already applied
-  float* const* out = nullptr;           // rows x [dh], written
-  const int64_t* first = nullptr;        // per row: first and last visible position, inclusive
+  int rows = 0;                     // 1..kAttentionRows
+  int dh = 0;                       // a multiple of 8
+  const float* const* q = nullptr;  // rows x [dh], score scale already applied
+  float* const* out = nullptr;      // rows x [dh], written
+  const int64_t* first = nullptr;   // per row: first and last visible position, inclusive
   const int64_t* last = nullptr;
   const std::byte* const* blocks = nullptr;  // block_count pointers, starting at block first_block
-  int64_t first_block = 0;               // covers every row's range
+  int64_t first_block = 0;                   // covers every row's range
   int64_t block_count = 0;
-  float* scores = nullptr;               // scratch, rows * block_count * 16 floats, 64-byte aligned
+  float* scores = nullptr;  // scratch, rows * block_count * 16 floats, 64-byte aligned
 };
 
 struct ModeKernels {

@@ -18,9 +18,9 @@
 namespace carat {
 namespace {
 
-const std::vector<int64_t> kSizes = {1,  2,  3,  7,  8,   15,  16,  17,  31,   32,   33,  48,
-                                     63, 64, 65, 80, 96,  100, 127, 128, 129,  200,  256, 257,
-                                     512, 704, 1000, 1536, 2112, 5376};
+const std::vector<int64_t> kSizes = {1,   2,   3,   7,   8,   15,  16,   17,   31,   32,
+                                     33,  48,  63,  64,  65,  80,  96,   100,  127,  128,
+                                     129, 200, 256, 257, 512, 704, 1000, 1536, 2112, 5376};
 
 struct Set {
   std::string name;
@@ -106,8 +106,8 @@ void ForSetsAndSizes(const std::function<void(const Set&, int64_t, int, const st
 TEST(ModeKernels, TablesHaveEveryKernelAndTheirElementSize) {
   for (const Set& s : Sets()) {
     SCOPED_TRACE(s.name);
-    EXPECT_TRUE(s.k->rms_norm && s.k->add_norm && s.k->gelu_mul && s.k->norm_rope &&
-                s.k->softcap && s.k->attention && s.k->store_kv);
+    EXPECT_TRUE(s.k->rms_norm && s.k->add_norm && s.k->gelu_mul && s.k->norm_rope && s.k->softcap &&
+                s.k->attention && s.k->store_kv);
     EXPECT_EQ(s.k->kv_element_bytes, s.name == "exact" ? 4 : 2);
   }
 }
@@ -168,9 +168,9 @@ TEST(ModeKernels, GeluMulMatchesDouble) {
 }
 
 TEST(ModeKernels, GeluIsRightFromTinyToHuge) {
-  std::vector<float> x = {0, 1e-38f, 1e-30f, 1e-10f, 1e-3f, 0.1f, 0.5f, 1,    3,    5,
-                          6, 7,      8,      9,      9.9f,  10,   11,   14.9f, 88.0f, 1e4f,
-                          1e10f, 1e13f, 1e19f, 1e30f, 3e38f};
+  std::vector<float> x = {0,     1e-38f, 1e-30f, 1e-10f, 1e-3f, 0.1f,  0.5f, 1,  3,
+                          5,     6,      7,      8,      9,     9.9f,  10,   11, 14.9f,
+                          88.0f, 1e4f,   1e10f,  1e13f,  1e19f, 1e30f, 3e38f};
   for (size_t i = 0, n = x.size(); i < n; ++i) x.push_back(-x[i]);
   for (float v = -4; v < 4; v += 0.01f) x.push_back(v);
   const std::vector<float> ones(x.size(), 1.0f);
@@ -199,8 +199,20 @@ TEST(ModeKernels, NormRopeMatchesDouble) {
     int64_t d, pairs;
   };
   for (const Set& s : Sets()) {
-    for (Case c : {Case{2, 1}, {8, 4}, {8, 1}, {16, 8}, {16, 3}, {32, 4}, {80, 40}, {80, 10},
-                   {96, 48}, {96, 12}, {128, 64}, {256, 128}, {512, 64}, {512, 0}}) {
+    for (Case c : {Case{2, 1},
+                   {8, 4},
+                   {8, 1},
+                   {16, 8},
+                   {16, 3},
+                   {32, 4},
+                   {80, 40},
+                   {80, 10},
+                   {96, 48},
+                   {96, 12},
+                   {128, 64},
+                   {256, 128},
+                   {512, 64},
+                   {512, 0}}) {
       for (bool weighted : {true, false}) {
         for (int offset : {0, 1}) {
           const auto x = Random(c.d, 8, 5);
@@ -259,8 +271,8 @@ TEST(ModeKernels, StoreKvWritesOneLaneAndRoundsLikeHalf) {
     for (int64_t dh : {8, 16, 24, 80, 256}) {
       auto k = Random(dh, 11, 4), v = Random(dh, 12, 1e-5f);  // v: many subnormal halves
       // Ties, the edges of the subnormals, too large, not a number.
-      const float special[] = {1 + 0x1p-11f, 1 + 0x3p-11f, 0x1p-24f, 0x1p-25f, -0x1.8p-25f,
-                               65519.0f,     -1e30f,       NAN};
+      const float special[] = {1 + 0x1p-11f, 1 + 0x3p-11f, 0x1p-24f, 0x1p-25f,
+                               -0x1.8p-25f,  65519.0f,     -1e30f,   NAN};
       for (size_t i = 0; i < std::size(special); ++i) {
         k[i] = special[i];
         v[dh - 1 - static_cast<int64_t>(i)] = special[i];

@@ -174,9 +174,12 @@ void Attention(const AttentionTile& t) {
   for (int64_t b = 0; b < count; b += kGroup) {
     for (int r = 0; r < t.rows; r += kRowsHeld) {
       const int rows = t.rows - r < kRowsHeld ? t.rows - r : kRowsHeld;
-      const Blocks g = {blocks + b, count - b < kGroup ? count - b : kGroup,
+      const Blocks g = {blocks + b,
+                        count - b < kGroup ? count - b : kGroup,
                         count - b < kGroup ? 0 : count - b - kGroup,
-                        t.scores + r * stride + b * kKvBlock, stride, t.dh};
+                        t.scores + r * stride + b * kKvBlock,
+                        stride,
+                        t.dh};
       CARAT_CALL_ROWS(ScoreRows, rows, t.q + r, g);
     }
   }
@@ -189,9 +192,12 @@ void Attention(const AttentionTile& t) {
   for (int64_t b = 0; b < count; b += kGroup) {
     for (int r = 0; r < t.rows; r += kRowsHeld) {
       const int rows = t.rows - r < kRowsHeld ? t.rows - r : kRowsHeld;
-      const Blocks g = {blocks + b, count - b < kGroup ? count - b : kGroup,
+      const Blocks g = {blocks + b,
+                        count - b < kGroup ? count - b : kGroup,
                         count - b < kGroup ? 0 : count - b - kGroup,
-                        t.scores + r * stride + b * kKvBlock, stride, t.dh};
+                        t.scores + r * stride + b * kKvBlock,
+                        stride,
+                        t.dh};
       CARAT_CALL_ROWS(MixRows, rows, g, t.out + r);
     }
   }
