@@ -200,7 +200,7 @@ void ExpectNear(const Set& set, const Cache& cache, const std::vector<Row>& rows
     ASSERT_LE(Distance(got[i], stored), set.exact() ? 2.5e-7 : 3e-6 + 3e-8 * cache.dh())
         << set.name << " " << what << " row " << i << " of " << rows.size();
     const auto given = cache.Reference(r.q.data(), r.first, r.last, false);
-    ASSERT_LE(Distance(got[i], given), set.exact() ? 2.5e-7 : 4e-3) << set.name << " " << what;
+    ASSERT_LE(Distance(got[i], given), set.exact() ? 2.5e-7 : 2e-3) << set.name << " " << what;
   }
 }
 
