@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Defaults of generation, from both file forms (prompting.md 8).
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "model/config_json.h"
 #include "model/config_source.h"

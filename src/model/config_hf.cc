@@ -3,6 +3,7 @@
 // the default of the official configuration classes.
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "base/printable.h"
