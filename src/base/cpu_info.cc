@@ -25,7 +25,7 @@ uint64_t Xcr0() {
 
 std::string Brand() {
   uint32_t words[12] = {};
-  if (__get_cpuid_max(0x80000000u, nullptr) < 0x80000004u) return {};
+  if (static_cast<uint32_t>(__get_cpuid_max(0x80000000u, nullptr)) < 0x80000004u) return {};
   for (uint32_t i = 0; i < 3; ++i)
     __get_cpuid(0x80000002u + i, &words[4 * i], &words[4 * i + 1], &words[4 * i + 2],
                 &words[4 * i + 3]);
