@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <system_error>
+#include <utility>
 
 #include "base/printable.h"
 #include "runtime/inspect_report.h"
@@ -57,6 +58,15 @@ std::string GuessGguf(const GgufFile& file) {
   return "container";
 }
 
+// A part that is missing makes the set a bad one; only what the user named can be "not found".
+Error InspectError(Error error, const std::filesystem::path& path, const InspectOptions& options) {
+  std::error_code ignored;
+  const bool named = !std::filesystem::is_regular_file(path, ignored) ||
+                     (!options.base.empty() && !std::filesystem::exists(options.base, ignored));
+  if (error.code != Code::kNotFound || named) return error;
+  return {Code::kBadFile, fmt::format("{}: expected all parts: {}", path.string(), error.message)};
+}
+
 }  // namespace
 
 Result<std::string> GuessKind(const std::filesystem::path& path) {
@@ -88,7 +98,10 @@ Result<InspectReport> Inspect(const std::filesystem::path& path, const InspectOp
                            path.string(), name);
   }
   for (const Kind& kind : kKinds) {
-    if (kind.name == name) return kind.inspect(path, options);
+    if (kind.name != name) continue;
+    auto report = kind.inspect(path, options);
+    if (!report) return tl::unexpected(InspectError(std::move(report.error()), path, options));
+    return report;
   }
   return InvalidArgument(
       "kind {}: expected container, model, split, adapter, mmproj, safetensors "
