@@ -67,12 +67,11 @@ void ThreadPool::Run(int64_t n, int64_t grain, Call call, void* fn) {
     wake_.notify_all();
   }
   Pieces(0);
+  // With more threads than free processors a worker may need ours to finish.
   int spins = 0;
   while (busy_.load(std::memory_order_acquire) > 0) {
-    // With more threads than processors a worker may need ours to finish.
-    if (++spins > 10000) {
+    if (++spins > 500) {
       std::this_thread::yield();
-      spins = 0;
     } else {
       Pause();
     }
