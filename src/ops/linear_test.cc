@@ -222,20 +222,21 @@ TEST(Linear, MultipliesByTheMatrixScaleLast) {
   }
 }
 
-// More columns than one chunk has.
+// More columns than one chunk has, and enough rows that a task gets several tiles of tokens.
 TEST(Linear, HasTheSameBitsHoweverTheColumnsAreCut) {
-  ThreadPool pool(2);
+  ThreadPool pool(1);
   for (const DType dtype : {DType::kQ4_0, DType::kQ4_1, DType::kQ8_0, DType::kNVFP4}) {
-    const int64_t cols = 4416;  // two chunks of 2048 and 10 blocks
-    const Matrix m = RandomMatrix(dtype, 23, cols, 44);
+    const int64_t rows = 150, cols = 4416, t = 19;  // two chunks of 2048 and 10 blocks
+    const Matrix m = RandomMatrix(dtype, rows, cols, 44);
     MatrixView view = m.view();
     view.scale = 0.75f;
     const Linear w = Linear::Prepare(view, NumericMode::kFast, pool);
-    const auto x = RandomFloats(19 * cols, 45);
-    const auto all = Multiply(w, x, 19, 2);
-    for (int64_t i = 0; i < 19; ++i) {
+    const auto x = RandomFloats(t * cols, 45);
+    const auto all = Multiply(w, x, t, 1);
+    for (int64_t i = 0; i < t; ++i) {
       const std::vector<float> row(x.begin() + i * cols, x.begin() + (i + 1) * cols);
-      EXPECT_TRUE(SameBits(Multiply(w, row, 1, 1).data(), &all[static_cast<size_t>(i * 23)], 23));
+      const auto y = Multiply(w, row, 1, 1);
+      EXPECT_TRUE(SameBits(y.data(), &all[static_cast<size_t>(i * rows)], y.size())) << i;
     }
   }
 }
