@@ -158,6 +158,10 @@ TEST(GgufConfig, RopeFreqsDivide) {
   AddFloats(&m.checkpoint(), "rope_freqs.weight", {16}, f);
   EXPECT_EQ(ConfigOf(m).rope[1].inv_freq, rule);
   EXPECT_EQ(ConfigOf(m).rope[0].inv_freq.size(), 8u);  // sliding layers do not use it
+  std::fill(f.begin() + 4, f.end(), INFINITY);
+  AddFloats(&m.checkpoint(), "rope_freqs.weight", {16}, f);
+  EXPECT_EQ(ConfigOf(m).rope[1].inv_freq, rule);
+  std::fill(f.begin() + 4, f.end(), 1e30f);
 
   f[1] = 4;
   f[6] = 2;  // a pair that turns behind some that do not
@@ -176,7 +180,7 @@ TEST(GgufConfig, RefusesOddRopeFreqs) {
     AddFloats(&m.checkpoint(), "rope_freqs.weight", {size}, std::vector<float>(size, 1.0f));
     EXPECT_THAT(ErrorOf(m), HasSubstr("expected 16 values")) << size;
   }
-  for (const float bad : {0.0f, -1.0f, NAN, INFINITY}) {
+  for (const float bad : {0.0f, -1.0f, NAN, -INFINITY}) {
     std::vector<float> f(16, 1.0f);
     f[3] = bad;
     AddFloats(&m.checkpoint(), "rope_freqs.weight", {16}, f);
