@@ -54,7 +54,7 @@ test: tests-built data
 	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
 
 test-golden: tests-built data
-	@$(PYTHON) tests/golden/run_golden.py --carat $(BUILD)/carat "$(GOLDEN)"
+	@$(PYTHON) tests/golden/run_golden.py --carat $(BUILD)/carat $(GOLDEN_ARGS) "$(GOLDEN)"
 
 soak: tests-built data
 	@tests/soak/run.sh long

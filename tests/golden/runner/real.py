@@ -40,35 +40,29 @@ def check_tokens(program, model, prompt):
 def check_perplexity(program, model, root, method, modes):
     """The exact and, compared with it, the fast perplexity of one method."""
     want = json.loads((root / "perplexity.json").read_text())["reference"][METHODS[method]]
-    outcomes, exact = [], want["perplexity"]
-    arguments = ("perplexity", model, root / "text.txt", "--method", method, "--json",
-                 "--threads", program.threads)
-    if "exact" in modes:
-        name = f"real/perplexity {method} exact"
-        try:
-            got = program.run_json(*arguments, "--mode", "exact")
-            exact = got["perplexity"]
-            off = exact / want["perplexity"] - 1
-            problems = [f"at most {EXACT_PERPLEXITY:.2%}"] if not abs(off) <= EXACT_PERPLEXITY else []
-            if got["predictions"] != want["predictions"]:
-                problems.append(f"{got['predictions']} predictions, expected {want['predictions']}")
-            outcomes.append(judged(name, problems, f"{exact:.5f}, {off:+.4%} from the reference"))
-        except (ProgramError, KeyError) as error:
-            outcomes.append(judged(name, [repr(error)]))
+    mode = ("fast", "--compare", "exact") if "fast" in modes else ("exact",)
+    try:
+        got = program.run_json("perplexity", model, root / "text.txt", "--method", method, "--json",
+                               "--threads", program.threads, "--mode", *mode)
+        exact = got["exact_perplexity" if "fast" in modes else "perplexity"]
+    except (ProgramError, KeyError) as error:
+        return [judged(f"real/perplexity {method}", [repr(error)])]
+    off = exact / want["perplexity"] - 1
+    problems = [] if abs(off) <= EXACT_PERPLEXITY else [f"at most {EXACT_PERPLEXITY:.2%}"]
+    if got["predictions"] != want["predictions"]:
+        problems.append(f"{got['predictions']} predictions, expected {want['predictions']}")
+    outcomes = [judged(f"real/perplexity {method} exact", problems,
+                       f"{exact:.5f}, {off:+.4%} from the reference")]
     if "fast" in modes:
-        name = f"real/perplexity {method} fast"
-        try:
-            got = program.run_json(*arguments, "--mode", "fast", "--compare", "exact")
-            off, kl = got["perplexity"] / exact - 1, got["mean_kl"]
-            problems = [] if abs(off) <= FAST_PERPLEXITY else [f"at most {FAST_PERPLEXITY:.1%}"]
-            # The limit is stated for the longer text.
-            if method == "windows-512" and not kl <= MEAN_KL:
-                problems.append(f"mean KL divergence at most {MEAN_KL}")
-            outcomes.append(judged(name, problems, f"{got['perplexity']:.5f}, {off:+.3%} from exact, "
-                                   f"mean KL {kl:.5f}, largest {got['max_kl']:.3f}, "
-                                   f"top-1 agreement {got['top1_agreement']:.2%}"))
-        except (ProgramError, KeyError) as error:
-            outcomes.append(judged(name, [repr(error)]))
+        off, kl = got["perplexity"] / exact - 1, got["mean_kl"]
+        problems = [] if abs(off) <= FAST_PERPLEXITY else [f"at most {FAST_PERPLEXITY:.1%}"]
+        # The limit is stated for the longer text.
+        if method == "windows-512" and not kl <= MEAN_KL:
+            problems.append(f"mean KL divergence at most {MEAN_KL}")
+        outcomes.append(judged(f"real/perplexity {method} fast", problems,
+                               f"{got['perplexity']:.5f}, {off:+.3%} from exact, mean KL {kl:.5f}, "
+                               f"largest {got['max_kl']:.3f}, "
+                               f"top-1 agreement {got['top1_agreement']:.2%}"))
     return outcomes
 
 
