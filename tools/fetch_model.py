@@ -65,7 +65,8 @@ class Progress:
         self.tenth = -1
 
     def update(self, done):
-        share = min(1.0, done / self.total)
+        done = min(done, self.total)  # pip may hold a file twice for a moment
+        share = done / self.total
         seconds = time.monotonic() - self.start
         rate = done / max(seconds, 1e-3)
         if self.terminal:
