@@ -73,8 +73,9 @@ bool Chat::ReadInput(std::string* input) {
   bool block = false, more = false, first = true, warned = false;
   for (;;) {
     std::string line;
-    const auto event = lines_->Read(block || more ? "... " : ">>> ", &line);
+    const auto event = lines_->Read(block || more ? "..." : ">>>", &line);
     Interrupt::Clear();
+    if (event != LineReader::Event::kLine && !Tell("\n")) return false;
     if (event == LineReader::Event::kEnd) return false;
     if (event == LineReader::Event::kInterrupt) {
       if (warned && !block && !more) return false;
@@ -240,7 +241,7 @@ Status Chat::Loop() {
     if (out_.failed()) return status;
     Complain(status.error().message);
   }
-  return Tell("\n");
+  return {};
 }
 
 }  // namespace

@@ -24,7 +24,7 @@ class PlainReader final : public LineReader {
  public:
   Event Read(const std::string& prompt, std::string* line) override {
     const Interrupt::Polled polled;
-    std::fputs(prompt.c_str(), stdout);
+    std::fputs((prompt + " ").c_str(), stdout);
     std::fflush(stdout);
     line->clear();
     for (;;) {
@@ -71,15 +71,14 @@ class EditReader final : public LineReader {
 
   Event Read(const std::string& prompt, std::string* line) override {
     const Interrupt::Polled polled;
-    prompt_ = ColourWanted(true) ? "\1\033[1;32m\1" + prompt + "\1\033[0m\1" : prompt;
+    // libedit drops an escape sequence that nothing follows.
+    prompt_ = ColourWanted(true) ? "\1\033[1;32m\1" + prompt + "\1\033[0m\1 " : prompt + " ";
     int count = 0;
     errno = 0;
     const char* text = el_gets(editor_, &count);
     if (text == nullptr || count <= 0) {
       if (!Interrupt::pending()) return Event::kEnd;
       el_reset(editor_);
-      std::fputs("^C\n", stdout);
-      std::fflush(stdout);
       return Event::kInterrupt;
     }
     line->assign(text, static_cast<size_t>(count));

@@ -14,7 +14,8 @@ class LineReader {
   virtual ~LineReader() = default;
 
   enum class Event { kLine, kInterrupt, kEnd };
-  // The line is without its line feed. kInterrupt: Ctrl-C; kEnd: Ctrl-D or the terminal is gone.
+  // `prompt` is shown with a space behind it. The line is without its line feed. kInterrupt:
+  // Ctrl-C; kEnd: Ctrl-D or the terminal is gone.
   virtual Event Read(const std::string& prompt, std::string* line) = 0;
 };
 

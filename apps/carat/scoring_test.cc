@@ -35,6 +35,12 @@ TEST(CompareRows, IsZeroForRowsThatDifferByAConstant) {
   EXPECT_TRUE(row.same_best);
 }
 
+TEST(CompareRows, IsExactlyZeroForEqualRows) {
+  std::vector<float> row(1003);
+  for (size_t i = 0; i < row.size(); ++i) row[i] = std::sin(static_cast<float>(i)) * 9;
+  EXPECT_EQ(CompareRows(row, row).kl, 0);
+}
+
 TEST(CompareRows, WeighsByTheFirstDistribution) {
   // P = (1/2, 1/2), Q = (1/4, 3/4): KL(P || Q) = 0.5 ln 2 + 0.5 ln 2/3.
   const std::vector<float> p = {0, 0}, q = {0, std::log(3.0f)};
