@@ -309,6 +309,12 @@ TEST(GgufConfig, RefusesWhatItCannotRun) {
          m.Bools("gemma4.attention.sliding_window_pattern", {1, 1, 0, 1});
        },
        "5 elements"},
+      {[](auto& m) {
+         m.Bools("gemma4.attention.sliding_window_pattern", {1, 1, 0, 1, 0, 1});
+       },
+       "5 elements"},
+      {[](auto& m) { m.Ints("gemma4.feed_forward_length", std::vector<int32_t>(6, 32)); },
+       "5 elements"},
       {[](auto& m) { m.U32("gemma4.attention.sliding_window_pattern", 6); },
        "sliding_window_pattern"},
       {[](auto& m) { m.Erase("gemma4.attention.sliding_window_pattern"); },

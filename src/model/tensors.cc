@@ -111,7 +111,7 @@ Status Resolver::CheckShape(const TensorEntry& e, const std::vector<uint64_t>& s
   } else {
     same = e.shape == shape;
   }
-  if (same && e.bytes > 0) return {};
+  if (same) return {};  // no dimension of ours is 0
   return BadFile("{}: tensor \"{}\": expected shape [{}], found [{}]", config_.file,
                  Printable(e.name), fmt::join(shape, ", "), fmt::join(e.shape, ", "));
 }
