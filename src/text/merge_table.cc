@@ -143,7 +143,8 @@ Result<MergeTable> MergeTable::FromMerges(const Vocabulary& vocabulary,
   table.Reserve(merges.size());
   std::string united;
   for (size_t rank = 0; rank < merges.size(); ++rank) {
-    const auto& [left_text, right_text] = merges[rank];
+    // Not a structured binding: clang 14 captures none.
+    const std::string_view left_text = merges[rank].first, right_text = merges[rank].second;
     const auto not_a_piece = [&](std::string_view text) {
       return BadFile("{}: tokenizer: merge {} is \"{}\" + \"{}\", but \"{}\" is not a piece", file,
                      rank, Printable(left_text), Printable(right_text), Printable(text));
