@@ -234,16 +234,22 @@ struct Split {
 };
 
 Split ChooseSplit(int64_t strips, int64_t strip_bytes, int64_t tokens, int token_tile,
-                  int threads) {
-  // The last task of each thread should be short against the whole.
-  const int64_t tasks = int64_t{8} * threads;
-  if (tokens <= token_tile) return {std::clamp<int64_t>(strips / tasks, 1, 64), token_tile};
-  constexpr int64_t kCacheBytes = 512 << 10;  // half of a usual second-level cache
-  const int64_t per_task =
-      std::max<int64_t>(1, std::min(strips / tasks, kCacheBytes / strip_bytes));
-  const int64_t chunks = std::clamp<int64_t>(CeilDiv(tasks, CeilDiv(strips, per_task)), 1,
-                                             CeilDiv(tokens, token_tile));
-  return {per_task, CeilDiv(CeilDiv(tokens, chunks), token_tile) * token_tile};
+                  int64_t least_tokens, int threads) {
+  if (tokens <= token_tile) {
+    // Bound by memory: pieces long enough for the processor's prefetcher, short enough that waiting
+    // for the last one costs little.
+    constexpr int64_t kPieceBytes = 64 << 10;
+    return {std::max({strips / (32 * threads), kPieceBytes / strip_bytes, int64_t{1}}), token_tile};
+  }
+  // As many strips as stay in the second-level cache (half of a usual one), fewer only if the
+  // threads would not be busy to the end otherwise; then tokens are cut too.
+  constexpr int64_t kCacheBytes = 512 << 10;
+  const int64_t tasks = int64_t{16} * threads;
+  const int64_t most_chunks = std::max<int64_t>(1, tokens / least_tokens);
+  const int64_t limit = std::min(kCacheBytes / strip_bytes, strips * most_chunks / tasks);
+  const int64_t groups = CeilDiv(strips, std::max<int64_t>(1, limit));
+  const int64_t chunks = std::min(most_chunks, CeilDiv(tasks, groups));
+  return {CeilDiv(strips, groups), CeilDiv(CeilDiv(tokens, chunks), token_tile) * token_tile};
 }
 
 }  // namespace
@@ -286,7 +292,9 @@ void Apply(ThreadPool& pool, LinearScratch& scratch, const float* x, int64_t x_s
   }
 
   const Product product{kernels, x, x_stride, t, cols, acts, outputs, scratch};
-  const Split split = ChooseSplit(strips, strip_bytes, t, kernels.token_tile, pool.threads());
+  // Each chunk of tokens dequantises its rows again.
+  const Split split = ChooseSplit(strips, strip_bytes, t, kernels.token_tile,
+                                  dequantises ? 256 : 64, pool.threads());
   const int64_t chunks = CeilDiv(t, split.tokens);
   pool.ParallelFor(
       CeilDiv(strips, split.strips) * chunks, 1, [&](int64_t begin, int64_t end, int thread) {

@@ -241,6 +241,48 @@ TEST(Linear, HasTheSameBitsHoweverTheColumnsAreCut) {
   }
 }
 
+// Tasks get chunks of the tokens then.
+TEST(Linear, HasTheSameBitsForManyTokensAndFewRows) {
+  const int64_t rows = 24, cols = 256, t = 600;
+  ThreadPool pool(3);
+  const auto x = RandomFloats(t * cols, 48);
+  for (const NumericMode mode : {NumericMode::kExact, NumericMode::kFast}) {
+    for (const DType dtype : {DType::kQ4_0, DType::kBF16}) {
+      const Matrix m = RandomMatrix(dtype, rows, cols, 49);
+      const Linear w = Linear::Prepare(m.view(), mode, pool);
+      const auto all = Multiply(w, x, t, 3);
+      for (int64_t i = 0; i < t; ++i) {
+        const std::vector<float> row(x.begin() + i * cols, x.begin() + (i + 1) * cols);
+        const auto y = Multiply(w, row, 1, 1);
+        ASSERT_TRUE(SameBits(y.data(), &all[static_cast<size_t>(i * rows)], y.size())) << i;
+      }
+    }
+  }
+}
+
+// Rows of x may lie apart.
+TEST(Linear, ReadsRowsOfXByTheirStride) {
+  ThreadPool pool(2);
+  const int64_t rows = 20, cols = 64, t = 13, stride = 100;
+  const auto x = RandomFloats(t * cols, 50);
+  std::vector<float> apart(static_cast<size_t>(t * stride), 1e30f);
+  for (int64_t i = 0; i < t; ++i)
+    std::memcpy(&apart[static_cast<size_t>(i * stride)], &x[static_cast<size_t>(i * cols)],
+                static_cast<size_t>(cols) * sizeof(float));
+  for (const NumericMode mode : {NumericMode::kExact, NumericMode::kFast}) {
+    for (const DType dtype : {DType::kQ8_0, DType::kF16}) {
+      const Matrix m = RandomMatrix(dtype, rows, cols, 51);
+      const Linear w = Linear::Prepare(m.view(), mode, pool);
+      const auto expected = Multiply(w, x, t, 1);
+      std::vector<float> y(expected.size());
+      LinearScratch scratch;
+      const LinearOutput out{&w, y.data(), rows};
+      Apply(pool, scratch, apart.data(), stride, t, {&out, 1});
+      EXPECT_TRUE(SameBits(y.data(), expected.data(), y.size()));
+    }
+  }
+}
+
 TEST(Linear, TakesPanelsFromTheArenaWhileItHasRoom) {
   ThreadPool pool(1);
   const Matrix m = RandomMatrix(DType::kQ4_0, 40, 96, 46);
