@@ -119,7 +119,6 @@ Status ReadRules(const GgufMetadata& meta, VocabularySource* source) {
     return BadFile("{}: \"{}\": missing, expected beside \"{}\" \"llama\" without merges",
                    meta.file, Key("scores"), Key("model"));
   }
-  source->user_defined_has_real_spaces = true;
   return {};
 }
 

@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <set>
+#include <thread>
 
 #include "base/rng.h"
 #include "text/bpe_tokenizer.h"
@@ -153,6 +154,25 @@ TEST(Bpe, DecodingGivesTheTextBack) {
       ASSERT_EQ(t->Encode(decoded), ids) << "seed " << seed;
     }
   }
+}
+
+TEST(Bpe, ThreadsShareATokenizer) {
+  Random random(9);
+  RandomMerges merges(&random);
+  std::vector<std::string> texts;
+  for (int i = 0; i < 200; ++i) texts.push_back(RandomText(&random, 30));
+  const auto once = merges.Make(true), shared = merges.Make(true);
+  const auto encode_all = [&](const Tokenizer& t) {
+    std::vector<std::vector<int32_t>> ids;
+    for (const std::string& text : texts) ids.push_back(t.Encode(text));
+    return ids;
+  };
+  std::vector<std::vector<int32_t>> a, b;
+  std::thread first([&] { a = encode_all(*shared); }), second([&] { b = encode_all(*shared); });
+  first.join();
+  second.join();
+  EXPECT_EQ(a, encode_all(*once));
+  EXPECT_EQ(a, b);
 }
 
 // Ids of any order stay what they are after one round.

@@ -27,11 +27,12 @@ enum class PieceKind : uint8_t {
 struct VocabularySource {
   std::string file;  // for messages
   std::vector<std::string_view> pieces;
-  std::vector<PieceKind> kinds;               // same length
-  std::vector<float> scores;                  // score-based BPE; empty when merges rule
-  std::vector<std::string_view> merges;       // "left right"; empty when scores rule
-  bool user_defined_has_real_spaces = false;  // Gemma 3 GGUF (file-formats.md 2.5)
-  bool match_all_user_defined = true;         // user-defined pieces are cut out of any text
+  std::vector<PieceKind> kinds;          // same length
+  std::vector<float> scores;             // score-based BPE; empty when merges rule
+  std::vector<std::string_view> merges;  // "left right"; empty when scores rule
+  bool match_all_user_defined = true;    // user-defined pieces are cut out of any text, as it is
+                                         // written (Gemma 3's hold real spaces); false: they are
+                                         // control strings
   int32_t bos = -1, eos = -1, unknown = -1, padding = -1;  // -1: none
 };
 
