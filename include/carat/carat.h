@@ -217,7 +217,8 @@ class Model {
   virtual Result<std::unique_ptr<Session>> NewSession(const SessionOptions& options) = 0;
 };
 
-// A tokenizer alone: opens headers, loads no weights.
+// A tokenizer alone: opens headers, loads no weights. `path`: a model, or a tokenizer.json or the
+// folder that it is in.
 class TextCodec {
  public:
   static Result<std::unique_ptr<TextCodec>> Open(const std::filesystem::path& path);

@@ -2,6 +2,7 @@
 // Opening, planning and loading: from a path to a Model.
 #include <algorithm>
 #include <map>
+#include <system_error>
 #include <utility>
 
 #include "carat/carat.h"
@@ -158,6 +159,17 @@ class TextCodecImpl final : public TextCodec {
   std::shared_ptr<const Tokenizer> tokenizer_;
 };
 
+// A tokenizer.json by itself, or in a folder that holds no model; else an empty path.
+std::filesystem::path LoneTokenizer(const std::filesystem::path& path) {
+  std::error_code error;
+  if (path.filename() == "tokenizer.json") return path;
+  const auto inside = path / "tokenizer.json";
+  return std::filesystem::is_regular_file(inside, error) &&
+                 !std::filesystem::exists(path / "config.json", error)
+             ? inside
+             : std::filesystem::path();
+}
+
 }  // namespace
 
 Result<ModelInfo> InspectModel(const std::filesystem::path& path) {
@@ -198,6 +210,13 @@ Result<std::shared_ptr<Model>> Model::Load(const std::filesystem::path& path,
 }
 
 Result<std::unique_ptr<TextCodec>> TextCodec::Open(const std::filesystem::path& path) {
+  if (const auto lone = LoneTokenizer(path); !lone.empty()) {
+    CARAT_ASSIGN_OR_RETURN(const auto file, MappedFile::Open(lone));
+    const std::string_view text(reinterpret_cast<const char*>(file->bytes().data()),
+                                file->bytes().size());
+    CARAT_ASSIGN_OR_RETURN(auto alone, Tokenizer::FromTokenizerJson(text, lone.string()));
+    return std::unique_ptr<TextCodec>(std::make_unique<TextCodecImpl>(std::move(alone)));
+  }
   CARAT_ASSIGN_OR_RETURN(const Checkpoint checkpoint, OpenCheckpoint(path));
   CARAT_ASSIGN_OR_RETURN(const Config config, ReadConfig(checkpoint));
   CARAT_ASSIGN_OR_RETURN(auto tokenizer, LoadTokenizer(checkpoint, config));
