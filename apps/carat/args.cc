@@ -29,8 +29,8 @@ instruction set, NO_COLOR.
 )";
 
 constexpr const char* kRunFooter =
-    R"(Without PROMPT, standard input is the prompt (one final line feed is dropped); if that is a terminal,
-a chat begins: /help there lists its commands, Ctrl-C stops an answer, Ctrl-D leaves.
+    R"(Without PROMPT, standard input is the prompt (one final line feed is dropped); at a terminal a chat
+begins: /help there lists its commands, Ctrl-C stops an answer, Ctrl-D leaves.
 A base model has no chat format: it continues the text.
 
 Examples:
@@ -151,6 +151,15 @@ std::optional<std::pair<int32_t, float>> ParseBias(const std::string& text) {
   return bias;
 }
 
+// Not left to CLI11, which takes -1 for 2^64 - 1.
+std::optional<uint64_t> ParseSeed(const std::string& text) {
+  uint64_t seed = 0;
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, seed);
+  if (error != std::errc() || stop != end) return std::nullopt;
+  return seed;
+}
+
 void AddSamplingFlags(CLI::App& app, SamplingFlags& flags) {
   constexpr float kBig = 1e6f;
   AddFloat(app, "--temp", flags.temperature, 0, kBig, "temperature; 0: always the likeliest token");
@@ -179,9 +188,12 @@ void AddSamplingFlags(CLI::App& app, SamplingFlags& flags) {
       ->allow_extra_args(false)
       ->type_name("ID:X")
       ->group("Sampling");
-  app.add_option_function<uint64_t>(
-         "--seed", [&flags](const uint64_t& v) { flags.seed = v; },
+  app.add_option_function<std::string>(
+         "--seed", [&flags](const std::string& text) { flags.seed = ParseSeed(text); },
          "same seed, same answer; default: a new one every time")
+      ->check([](const std::string& text) -> std::string {
+        return ParseSeed(text) ? "" : fmt::format("'{}' is no number in 0 .. 2^64 - 1", text);
+      })
       ->type_name("N")
       ->group("Sampling");
   app.add_option_function<int64_t>(
@@ -191,6 +203,9 @@ void AddSamplingFlags(CLI::App& app, SamplingFlags& flags) {
       ->type_name("N")
       ->group("Sampling");
   app.add_option("--stop", flags.stop, "ends before this text; may be repeated")
+      ->check([](const std::string& text) -> std::string {
+        return text.empty() ? "expected a text that is not empty" : "";
+      })
       ->allow_extra_args(false)
       ->type_name("TEXT")
       ->group("Sampling");

@@ -227,6 +227,8 @@ Status Chat::Answer(const std::string& input) {
 }
 
 Status Chat::Loop() {
+  // Ctrl-C pressed once more just after it has stopped an answer must not end the program.
+  const Interrupt::Polled polled;
   const std::string kind =
       options_.chat ? "/help lists commands" : "a base model: it continues your text; /help";
   CARAT_RETURN_IF_ERROR(Tell(fmt::format("{}, {}\n", model_.info().name, kind)));

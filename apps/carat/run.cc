@@ -26,11 +26,11 @@ struct Answer {
 };
 
 // The prompt of a run without a chat; nothing when a chat should begin.
-Result<std::optional<std::string>> OneShotPrompt(const RunOptions& options) {
+Result<std::optional<std::string>> OneShotPrompt(const RunOptions& options, const Output& out) {
   if (options.prompt && *options.prompt != "-") return options.prompt;
   if (!options.prompt && InputIsTerminal()) {
     if (options.json) return InvalidArgument("--json needs a prompt");
-    return std::optional<std::string>();
+    if (out.terminal()) return std::optional<std::string>();
   }
   CARAT_ASSIGN_OR_RETURN(std::string text, ReadStandardInput());
   if (!text.empty() && text.back() == '\n') text.pop_back();
@@ -142,7 +142,7 @@ Status OneShot(Model& model, Session& session, const RunOptions& options,
 }  // namespace
 
 Status RunCommand(const RunOptions& options, Output& out) {
-  CARAT_ASSIGN_OR_RETURN(const auto prompt, OneShotPrompt(options));
+  CARAT_ASSIGN_OR_RETURN(const auto prompt, OneShotPrompt(options, out));
   const auto start = std::chrono::steady_clock::now();
   CARAT_ASSIGN_OR_RETURN(const auto model, LoadModel(options.model));
   const std::chrono::duration<double> load = std::chrono::steady_clock::now() - start;

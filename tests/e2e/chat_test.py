@@ -117,6 +117,7 @@ class Chat(Terminal):
         child.expect_exact("Hello")
         child.expect(r"\S")
         child.sendintr()
+        child.sendintr()  # one too many
         child.expect_exact("[stopped]")
         child.expect_exact(READY)
         messages = self.saved(child)["messages"]

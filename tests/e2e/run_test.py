@@ -7,7 +7,7 @@ import signal
 import subprocess
 import unittest
 
-from harness import BASE, CARAT, GGUF, NO_STOPS, Case
+from harness import BASE, CARAT, GGUF, NO_STOPS, TIMEOUT_S, Case
 
 
 class Run(Case):
@@ -101,6 +101,16 @@ class Run(Case):
                            *self.GREEDY)
         self.assertEqual(got["finish_reason"], "length")
         self.assertLessEqual(got["usage"]["total_tokens"], 33)
+
+    def test_what_is_typed_is_the_prompt_where_output_is_no_terminal(self):
+        leader, follower = os.openpty()
+        self.addCleanup(os.close, leader)
+        os.write(leader, b"Hello\n\x04")
+        run = subprocess.run([CARAT, "run", BASE, "--max-tokens", "8", *self.GREEDY], stdin=follower,
+                             capture_output=True, env=self.env, timeout=TIMEOUT_S)
+        os.close(follower)
+        want = self.ok("run", BASE, "Hello", "--max-tokens", "8", *self.GREEDY)
+        self.assertEqual(run.stdout.decode(), want)
 
     def test_json_without_a_prompt_on_a_terminal_is_wrong_usage(self):
         leader, follower = os.openpty()
