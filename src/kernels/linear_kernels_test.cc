@@ -83,9 +83,9 @@ Packed Pack(DType dtype, int64_t rows, int64_t cols, Codes kind, uint64_t seed) 
   return p;
 }
 
-// y [tokens, rows] by one table, in tiles of at most `tile` tokens.
+// y [tokens, rows] by one table, in tiles of at most `tile` tokens and calls of `chunk` blocks.
 std::vector<float> Multiply(const LinearKernels& k, const Packed& w, const std::vector<float>& x,
-                            int tile) {
+                            int tile, int64_t chunk) {
   const int64_t tokens = static_cast<int64_t>(x.size()) / w.cols;
   std::vector<float> y(static_cast<size_t>(tokens * w.rows));
   std::vector<std::byte> act(static_cast<size_t>(tile * w.blocks() * kActBlockBytes));
@@ -95,14 +95,17 @@ std::vector<float> Multiply(const LinearKernels& k, const Packed& w, const std::
     for (int64_t r = 0; r < w.rows; r += kPanelRows) {
       PanelDotArgs a;
       a.format = &w.format;
-      a.panel = w.panels.data() + r / kPanelRows * w.panel_bytes;
-      a.tile = act.data();
       a.nt = nt;
-      a.blocks = w.blocks();
       a.y = y.data() + t * w.rows + r;
       a.y_stride = w.rows;
       a.rows = static_cast<int>(std::min<int64_t>(kPanelRows, w.rows - r));
-      k.panel_dot(a);
+      for (int64_t b = 0; b < w.blocks(); b += chunk) {
+        a.panel = w.panels.data() + r / kPanelRows * w.panel_bytes + b / 2 * w.format.pair_bytes;
+        a.tile = act.data() + b * nt * kActBlockBytes;
+        a.blocks = std::min(chunk, w.blocks() - b);
+        a.resume = b > 0;
+        k.panel_dot(a);
+      }
     }
   }
   return y;
@@ -173,13 +176,15 @@ TEST_P(QuantizedLinear, IsTheSameInEveryInstructionSetAndTile) {
       if (kind == Codes::kExtreme)  // whole blocks of +max and -max: the largest integer sums
         for (size_t i = 0; i < x.size(); ++i)
           if (i % 3 != 0 || i % 2048 < 1024) x[i] = (i / 64) % 2 == 0 ? 1.5f : -1.5f;
-      const auto expected = Multiply(Runnable().front()->linear, w, x, 1);
+      const auto expected = Multiply(Runnable().front()->linear, w, x, 1, w.blocks());
       for (const KernelTable* k : Runnable()) {
         for (int tile = 1; tile <= k->linear.token_tile; ++tile) {
-          const auto y = Multiply(k->linear, w, x, tile);
-          for (size_t i = 0; i < y.size(); ++i)
-            ASSERT_EQ(FloatToBits(y[i]), FloatToBits(expected[i]))
-                << k->isa << " tile " << tile << " element " << i;
+          for (const int64_t chunk : {w.blocks(), int64_t{2 * tile}}) {
+            const auto y = Multiply(k->linear, w, x, tile, chunk);
+            for (size_t i = 0; i < y.size(); ++i)
+              ASSERT_EQ(FloatToBits(y[i]), FloatToBits(expected[i]))
+                  << k->isa << " tile " << tile << " chunk " << chunk << " element " << i;
+          }
         }
       }
     }
@@ -190,7 +195,7 @@ TEST_P(QuantizedLinear, IsWithinHalfAUnitOfTheActivations) {
   const int64_t cols = 512, tokens = 3, rows = 18;
   const Packed w = Pack(GetParam(), rows, cols, Codes::kRandom, 4);
   const auto x = RandomFloats(tokens * cols, 5);
-  const auto y = Multiply(Runnable().front()->linear, w, x, 1);
+  const auto y = Multiply(Runnable().front()->linear, w, x, 1, w.blocks());
   for (int64_t t = 0; t < tokens; ++t) {
     for (int64_t r = 0; r < rows; ++r) {
       double sum = 0, bound = 0;

@@ -4,6 +4,7 @@
 // as many instructions as one int16 product. A vector holds 4 columns of 8 rows.
 #include "kernels/fill.h"
 #include "kernels/generic/float_dot.inl.h"
+#include "kernels/x86/panel_prefetch.h"
 
 namespace carat {
 namespace {
@@ -94,15 +95,12 @@ struct PanelTile {
   static constexpr int kCodeBytes = kNibbles ? 256 : 512;
   static constexpr int kMeta = 4 * kActMetaWords;
 
-  // Column groups [8 * half / halves, ...) of one block for the 8 rows of `codes`, `scale` and
-  // `offset` (null: none).
-  static inline void Group(const std::byte* codes, int half, bool biased, __m256 scale,
-                           const __m256* offset, const std::byte* act, __m256* y) {
-    constexpr int kGroups = kHalves ? 4 : 8;
-    __m256i sum[kTokens][2];
-    for (int t = 0; t < kTokens; ++t) sum[t][0] = sum[t][1] = _mm256_setzero_si256();
-    for (int i = 0; i < kGroups; ++i) {
-      const int g = half * 4 + i;
+  // sum += column groups [kFirst, kFirst + 4) of one block. Unrolled further, GCC 12 keeps the sums
+  // in memory and loses a fifth of the speed.
+  template <int kFirst>
+  static inline void AddGroups(const std::byte* codes, const std::byte* act, __m256i (*sum)[2]) {
+#pragma GCC unroll 1
+    for (int g = kFirst; g < kFirst + 4; ++g) {
       const WideCodes w = LoadCodes<kNibbles>(codes, g);
       for (int t = 0; t < kTokens; ++t) {
         const __m256i q = Broadcast4Codes(act + t * 64 + 8 * g);
@@ -110,20 +108,36 @@ struct PanelTile {
         sum[t][1] = _mm256_add_epi32(sum[t][1], _mm256_madd_epi16(w.b, q));
       }
     }
+  }
+
+  // y += a block (kHalf -1) or one half of it, for 8 rows.
+  template <int kHalf>
+  static inline void Add(const PanelFormat& f, const std::byte* codes, const std::byte* scales,
+                         const std::byte* offsets, const std::byte* act, float (*y)[8]) {
+    __m256i sum[kTokens][2];
+    for (int t = 0; t < kTokens; ++t) sum[t][0] = sum[t][1] = _mm256_setzero_si256();
+    if (kHalf != 1) AddGroups<0>(codes, act, sum);
+    if (kHalf != 0) AddGroups<4>(codes, act, sum);
+    const __m256 scale = LoadScales(scales, f.f16_scales);
     const std::byte* meta = act + kTokens * 64;
     for (int t = 0; t < kTokens; ++t) {
       const std::byte* m = meta + t * kMeta;
       __m256i acc = _mm256_hadd_epi32(sum[t][0], sum[t][1]);
-      if (biased) {
+      if (f.biased) {
         int32_t neg_sum;
-        std::memcpy(&neg_sum, m + 4 * (kHalves ? kActNegSum0 + half : kActNegSum), 4);
+        std::memcpy(&neg_sum, m + 4 * (kHalf >= 0 ? kActNegSum0 + kHalf : kActNegSum), 4);
         acc = _mm256_add_epi32(acc, _mm256_set1_epi32(neg_sum * 128));
       }
       const __m256 s = BroadcastFloat(m + 4 * (kNibbles ? kActScale16 : kActScale));
-      y[t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(acc), _mm256_mul_ps(scale, s), y[t]);
-      if (offset) {
-        const int at = 4 * (kHalves ? kActOffset0 + half : kActOffset);
-        y[t] = _mm256_fmadd_ps(*offset, BroadcastFloat(m + at), y[t]);
+      _mm256_store_ps(y[t], _mm256_fmadd_ps(_mm256_cvtepi32_ps(acc), _mm256_mul_ps(scale, s),
+                                            _mm256_load_ps(y[t])));
+    }
+    if (f.has_offset) {
+      const __m256 offset = LoadScales(offsets, f.f16_scales);
+      for (int t = 0; t < kTokens; ++t) {
+        const int at = 4 * (kHalf >= 0 ? kActOffset0 + kHalf : kActOffset);
+        _mm256_store_ps(y[t], _mm256_fmadd_ps(offset, BroadcastFloat(meta + t * kMeta + at),
+                                              _mm256_load_ps(y[t])));
       }
     }
   }
@@ -132,33 +146,35 @@ struct PanelTile {
     constexpr int kHalfCount = kHalves ? 2 : 1;
     const PanelFormat f = *a.format;
     const int size = f.f16_scales ? 2 : 4;
-    for (int first_row = 0; first_row < a.rows; first_row += 8) {
-      __m256 y[kTokens];
-      float* out = a.y + first_row;
-      const int rows = a.rows - first_row < 8 ? a.rows - first_row : 8;
-      for (int t = 0; t < kTokens; ++t)
-        y[t] = a.resume ? LoadN(out + t * a.y_stride, rows).v : _mm256_setzero_ps();
-      for (int64_t b = 0; b < a.blocks; ++b) {
-        const std::byte* pair = a.panel + b / 2 * f.pair_bytes;
-        const int parity = static_cast<int>(b % 2);
-        const std::byte* codes = pair + f.codes_at + parity * kCodeBytes + first_row * 4;
-        const std::byte* act = a.tile + b * (kTokens * kActBlockBytes);
-        for (int half = 0; half < kHalfCount; ++half) {
-          const std::byte* scales =
-              pair + ((parity * kHalfCount + half) * kPanelRows + first_row) * size;
-          const __m256 scale = LoadScales(scales, f.f16_scales);
-          if (f.has_offset) {
-            const __m256 offset =
-                LoadScales(scales + 2 * kHalfCount * kPanelRows * size, f.f16_scales);
-            Group(codes, half, f.biased, scale, &offset, act, y);
-          } else {
-            Group(codes, half, f.biased, scale, nullptr, act, y);
-          }
+    // In memory, because the integer sums need the registers. First rows 0..7, then 8..15.
+    alignas(32) float y[2][kTokens][8] = {};
+    for (int t = 0; t < kTokens && a.resume; ++t)
+      for (int r = 0; r < a.rows; ++r) y[r / 8][t][r % 8] = a.y[t * a.y_stride + r];
+    const std::byte* act = a.tile;
+    for (int64_t b = 0; b < a.blocks; ++b, act += kTokens * kActBlockBytes) {
+      if (kTokens <= 2) PrefetchPanel(a.panel + b * (f.pair_bytes / 2), f.pair_bytes / 2);
+      const std::byte* pair = a.panel + b / 2 * f.pair_bytes;
+      const int parity = static_cast<int>(b % 2);
+      const std::byte* codes = pair + f.codes_at + parity * kCodeBytes;
+      const std::byte* scales = pair + parity * kHalfCount * kPanelRows * size;
+      const std::byte* offsets = scales + 2 * kHalfCount * kPanelRows * size;
+#pragma GCC unroll 1
+      for (int i = 0; i < 2; ++i) {
+        if constexpr (kHalves) {
+          Add<0>(f, codes, scales, offsets, act, y[i]);
+          Add<1>(f, codes, scales + kPanelRows * size, offsets + kPanelRows * size, act, y[i]);
+        } else {
+          Add<-1>(f, codes, scales, offsets, act, y[i]);
         }
+        codes += 32;
+        scales += 8 * size;
+        offsets += 8 * size;
       }
-      for (int t = 0; t < kTokens; ++t)
-        StoreN(out + t * a.y_stride, Mul({y[t]}, Set1(a.scale)), rows);
     }
+    for (int t = 0; t < kTokens; ++t)
+      for (int r = 0; r < a.rows; r += 8)
+        StoreN(a.y + t * a.y_stride + r, Mul(Load(y[r / 8][t]), Set1(a.scale)),
+               a.rows - r < 8 ? a.rows - r : 8);
   }
 };
 

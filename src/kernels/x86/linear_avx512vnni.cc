@@ -4,15 +4,12 @@
 // multiplies 64 unsigned codes with 4 broadcast signed bytes.
 #include "kernels/fill.h"
 #include "kernels/generic/float_dot.inl.h"
+#include "kernels/x86/panel_prefetch.h"
 
 namespace carat {
 namespace {
 
 constexpr int kTokenTile = 8;
-// With few tokens the panels come from memory; the processor's own prefetcher stops at the end of
-// each 4 KB. 1 to 1.5 KB ahead was the best of 0.5 to 4 (Xeon, 2026): 14.5 against 13.2 GB/s.
-constexpr int kPrefetchBytes = 1024;
-
 void Quantize(const QuantizeArgs& a) {
   for (int64_t b = 0; b < a.blocks; ++b) {
     std::byte* block = a.tile + b * a.nt * kActBlockBytes;
@@ -183,10 +180,7 @@ struct PanelTile {
     const std::byte* act = a.tile;
     for (int64_t b = 0; b < a.blocks; ++b, act += kActStep) {
       const std::byte* pair = a.panel + (b >> 1) * f.pair_bytes;
-      if (kTokens <= 4 && (b & 1) == 0) {
-        for (int32_t i = 0; i < f.pair_bytes; i += 64)
-          _mm_prefetch(pair + kPrefetchBytes + i, _MM_HINT_T0);
-      }
+      if (kTokens <= 4) PrefetchPanel(a.panel + b * (f.pair_bytes / 2), f.pair_bytes / 2);
       Block(f, pair, static_cast<int>(b & 1), act, y);
     }
     for (int t = 0; t < kTokens; ++t)
