@@ -60,41 +60,36 @@ const Tables& AllTables() {
   return tables;
 }
 
-struct Choice {
-  const KernelTable* table;
-  std::string error;  // empty: none
-};
+Result<const KernelTable*> ChosenByEnvironment() {
+  const char* wanted = std::getenv("CARAT_ISA");
+  return ChooseKernels(wanted ? wanted : "");
+}
 
-const Choice& Chosen() {
-  static const Choice choice = [] {
-    const auto runnable = Runnable();
-    Choice c{runnable.back(), {}};
-    const char* wanted = std::getenv("CARAT_ISA");
-    if (!wanted || !*wanted) return c;
-    std::string names;
-    for (const KernelTable* k : runnable) {
-      if (k->isa == std::string_view(wanted)) {
-        c.table = k;
-        return c;
-      }
-      names += names.empty() ? k->isa : std::string(", ") + k->isa;
-    }
-    bool known = false;
-    for (const char* isa : kAllIsas) known |= isa == std::string_view(wanted);
-    c.error = fmt::format("CARAT_ISA={}: {}; this processor runs {}", wanted,
-                          known ? "not supported here" : "no such instruction set", names);
-    return c;
-  }();
+const Result<const KernelTable*>& Chosen() {
+  static const Result<const KernelTable*> choice = ChosenByEnvironment();
   return choice;
 }
 
 }  // namespace
 
-const KernelTable& Kernels() { return *Chosen().table; }
+Result<const KernelTable*> ChooseKernels(std::string_view wanted) {
+  const auto runnable = Runnable();
+  if (wanted.empty()) return runnable.back();
+  std::string names;
+  for (const KernelTable* k : runnable) {
+    if (k->isa == wanted) return k;
+    names += names.empty() ? k->isa : std::string(", ") + k->isa;
+  }
+  bool known = false;
+  for (const char* isa : kAllIsas) known |= isa == wanted;
+  return InvalidArgument("CARAT_ISA={}: {}; this processor runs {}", wanted,
+                         known ? "not supported here" : "no such instruction set", names);
+}
+
+const KernelTable& Kernels() { return Chosen() ? **Chosen() : *Runnable().back(); }
 
 Status InitKernels() {
-  const Choice& c = Chosen();
-  if (!c.error.empty()) return MakeError(Code::kInvalidArgument, c.error);
+  CARAT_RETURN_IF_ERROR(Chosen());
   return {};
 }
 

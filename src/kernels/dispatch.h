@@ -3,6 +3,7 @@
 #pragma once
 
 #include <span>
+#include <string_view>
 
 #include "base/result.h"
 #include "kernels/kernel_table.h"
@@ -16,6 +17,9 @@ const KernelTable& Kernels();
 // kInvalidArgument when CARAT_ISA names no table or one that this processor cannot run (Kernels()
 // then keeps to the best one). Programs call it once at start.
 Status InitKernels();
+
+// What the two above do with the value of CARAT_ISA; empty: the best.
+Result<const KernelTable*> ChooseKernels(std::string_view isa);
 
 // Every table this processor can run, slowest first: what tests and benchmarks loop over.
 std::span<const KernelTable* const> Runnable();

@@ -42,25 +42,24 @@ TEST(Dispatch, ChoosesTheBestOrTheForcedOne) {
   }
 }
 
-// The choice is fixed at the first call, so each value needs a process of its own.
-TEST(DispatchDeathTest, RefusesNamesThatItCannotRun) {
-  testing::FLAGS_gtest_death_test_style = "threadsafe";
-  EXPECT_EXIT(
-      {
-        setenv("CARAT_ISA", "mmx", 1);
-        const Status s = InitKernels();
-        std::_Exit(!s && s.error().code == Code::kInvalidArgument &&
-                           s.error().message.find("CARAT_ISA=mmx") == 0
-                       ? 7
-                       : 1);
-      },
-      testing::ExitedWithCode(7), "");
-  EXPECT_EXIT(
-      {
-        setenv("CARAT_ISA", "scalar", 1);
-        std::_Exit(InitKernels() && Kernels().isa == std::string("scalar") ? 7 : 1);
-      },
-      testing::ExitedWithCode(7), "");
+TEST(Dispatch, RefusesNamesThatItCannotRun) {
+  for (const KernelTable* k : Runnable()) {
+    const auto chosen = ChooseKernels(k->isa);
+    ASSERT_TRUE(chosen) << k->isa;
+    EXPECT_EQ(*chosen, k);
+  }
+  EXPECT_EQ(*ChooseKernels(""), Runnable().back());
+  for (const char* name : {"mmx", "Scalar", "avx", "avx512vnni "}) {
+    const auto chosen = ChooseKernels(name);
+    ASSERT_FALSE(chosen) << name;
+    EXPECT_EQ(chosen.error().code, Code::kInvalidArgument);
+    EXPECT_EQ(chosen.error().message.find("CARAT_ISA=" + std::string(name) + ": no such"), 0u);
+  }
+  if (!DetectCpu().avx512_vnni) {
+    const auto chosen = ChooseKernels("avx512vnni");
+    ASSERT_FALSE(chosen);
+    EXPECT_NE(chosen.error().message.find("not supported here"), std::string::npos);
+  }
 }
 
 }  // namespace
