@@ -138,6 +138,7 @@ Status BenchCommand(const BenchOptions& options, Output& out) {
   json.Key("ttft_s").Number(Median(ttft));
   json.Key("rss_bytes").Uint(rss);
   json.Key("peak_rss_bytes").Uint(peak);
+  json.Key("plan_peak_bytes").Uint(model->plan().peak);
   json.EndObject();
   return out.Write(json.text() + "\n");
 }

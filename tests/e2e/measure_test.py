@@ -3,14 +3,16 @@
 """carat perplexity, bench and trace."""
 import json
 import math
+import os
 import signal
 import struct
 import subprocess
 import unittest
+from pathlib import Path
 
 import numpy as np
 
-from harness import BASE, CARAT, Case
+from harness import BASE, CARAT, GGUF, Case
 
 TYPES = {"F32": "<f4", "I32": "<i4"}
 
@@ -110,6 +112,19 @@ class Bench(Case):
             self.assertGreater(got[key], 0, key)
         self.assertGreaterEqual(got["peak_rss_bytes"], got["rss_bytes"])
         self.assertIn(got["isa"], self.ok("--version"))
+
+    def test_the_memory_plan_foretells_the_peak(self):
+        real = Path(os.environ.get("CARAT_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or
+                    Path.home() / ".cache") / "carat") / "models" / "gemma3-270m"
+        models = [BASE, GGUF] + ([real] if real.is_dir() else [])
+        if not real.is_dir():
+            print("SKIPPED for the real model: it is not in the cache")
+        for model in models:
+            for mode in ("fast", "exact"):
+                got = self.ok_json("bench", model, "--mode", mode, "--prompt", "700", "--gen", "4", "--reps", "1",
+                                   "--json")
+                peak, plan = got["peak_rss_bytes"], got["plan_peak_bytes"]
+                self.assertLess(abs(peak - plan), max(0.05 * peak, 32e6), f"{model} {mode}: {peak} of {plan}")
 
     def test_text_for_people(self):
         self.assertIn("tokens/s", self.ok("bench", BASE, "--prompt", "4", "--gen", "2", "--reps", "1"))
