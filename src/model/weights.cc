@@ -39,15 +39,16 @@ void ForEachMatrix(const Config& config, const ModelTensors& t, F&& f) {
 
 class Preparer {
  public:
+  // `total`: bytes of all matrices as stored; `packed`: bytes that packing will take.
   Preparer(const ModelTensors& tensors, const PrepareOptions& options, ThreadPool& pool,
-           uint64_t total)
-      : tensors_(tensors), options_(options), pool_(pool), total_(total) {}
+           uint64_t total, uint64_t packed)
+      : tensors_(tensors), options_(options), pool_(pool), arena_(packed), total_(total) {}
 
   bool cancelled() const { return cancelled_; }
 
   Linear operator()(const MatrixView& m) {
     if (!m.data || cancelled_) return {};
-    Linear linear = Linear::Prepare(m, options_.mode, pool_);
+    Linear linear = Linear::Prepare(m, options_.mode, pool_, &arena_);
     if (linear.packed()) DropSource(m);
     done_ += SourceBytes(m);
     if (options_.progress && total_ > 0 &&
@@ -68,6 +69,7 @@ class Preparer {
   const ModelTensors& tensors_;
   const PrepareOptions& options_;
   ThreadPool& pool_;
+  PanelArena arena_;  // one piece, so that it gets large pages: small ones halve the read speed
   uint64_t total_, done_ = 0;
   bool cancelled_ = false;
 };
@@ -96,9 +98,12 @@ Result<std::shared_ptr<const Weights>> PrepareWeights(const Config& config, Mode
   w->output_norm = tensors.output_norm;
   w->ple_norm = tensors.ple_norm;
 
-  uint64_t total = 0;
-  ForEachMatrix(config, tensors, [&](const MatrixView& m) { total += SourceBytes(m); });
-  Preparer prepare(tensors, options, pool, total);
+  uint64_t total = 0, packed = 0;
+  ForEachMatrix(config, tensors, [&](const MatrixView& m) {
+    total += SourceBytes(m);
+    packed += Linear::PackedBytes(m.dtype, m.rows, m.cols, options.mode);
+  });
+  Preparer prepare(tensors, options, pool, total, packed);
 
   w->output = prepare(tensors.output);
   if (config.ple_width > 0) {
