@@ -39,15 +39,14 @@ Result<GenerateStats> GenerateInterruptibly(
     Session& session, std::span<const int32_t> prompt, const GenerateOptions& options,
     const std::function<bool(const TokenEvent&)>& on_token) {
   const Interrupt::Polled polled(&session);
-  // pending() as well: a Ctrl-C just before the call would otherwise be lost.
+  GenerateStats cancelled;
+  cancelled.reason = FinishReason::kCancelled;
+  // A Ctrl-C just before the call cancels nothing: hence the two looks at pending().
+  if (Interrupt::pending()) return cancelled;
   auto stats = session.Generate(prompt, options, [&](const TokenEvent& event) {
     return on_token(event) && !Interrupt::pending();
   });
-  if (!stats && stats.error().code == Code::kCancelled) {
-    GenerateStats cancelled;
-    cancelled.reason = FinishReason::kCancelled;
-    return cancelled;
-  }
+  if (!stats && stats.error().code == Code::kCancelled) return cancelled;
   return stats;
 }
 

@@ -7,6 +7,7 @@
 #include "chat.h"
 #include "commands.h"
 #include "generation.h"
+#include "interrupt.h"
 #include "json_writer.h"
 #include "model_loading.h"
 
@@ -142,6 +143,7 @@ Status OneShot(Model& model, Session& session, const RunOptions& options,
 }  // namespace
 
 Status RunCommand(const RunOptions& options, Output& out) {
+  const Interrupt::Polled polled;  // from here on every step looks, or is quick
   CARAT_ASSIGN_OR_RETURN(const auto prompt, OneShotPrompt(options, out));
   const auto start = std::chrono::steady_clock::now();
   CARAT_ASSIGN_OR_RETURN(const auto model, LoadModel(options.model));
@@ -166,6 +168,7 @@ Status RunCommand(const RunOptions& options, Output& out) {
                      ModeName(options.model.mode), model->threads(), load.count(),
                      DescribePlan(model->plan())));
   }
+  if (!prompt && Interrupt::pending()) return Cancelled();
   if (prompt) return OneShot(*model, *session, options, generate, ids, load.count(), out);
   return ChatLoop(*model, *session,
                   {.generate = generate,
