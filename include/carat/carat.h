@@ -99,16 +99,16 @@ struct SamplingOptions {
   int repeat_window = 64;       // tokens looked back by the three penalties; 0: all
   float frequency_penalty = 0;
   float presence_penalty = 0;
-  std::vector<std::pair<int32_t, float>> logit_bias;
-  std::vector<int32_t> suppress;  // never generated
+  std::vector<std::pair<int32_t, float>> logit_bias = {};
+  std::vector<int32_t> suppress = {};  // never generated
   uint64_t seed = 0;              // same seed, same tokens, whatever the threads or the batch
 };
 
 struct GenerateOptions {
-  SamplingOptions sampling;
+  SamplingOptions sampling = {};
   int64_t max_tokens = -1;           // -1: until the context is full
-  std::vector<int32_t> stop_ids;     // generation ends before such a token
-  std::vector<std::string> stop;     // ... or before such a string
+  std::vector<int32_t> stop_ids = {};  // generation ends before such a token
+  std::vector<std::string> stop = {};  // ... or before such a string
   int top_logprobs = -1;             // -1: no log-probabilities; 0: of the chosen token; n: also n best
 };
 
