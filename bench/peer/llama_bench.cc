@@ -103,8 +103,8 @@ int main(int argc, char** argv) {
       argv[2], Find<Block (*)()>("llama_model_default_params")());
   if (!model) return 1;
   const double load = Now() - start;
-  const int vocab =
-      Find<int (*)(void*)>("llama_vocab_n_tokens")(Find<void* (*)(void*)>("llama_model_get_vocab")(model));
+  const int vocab = Find<int (*)(void*)>("llama_vocab_n_tokens")(
+      Find<void* (*)(void*)>("llama_model_get_vocab")(model));
 
   Block params = Find<Block (*)()>("llama_context_default_params")();
   const int longest = std::max(depth + generate, prompt) + 8;
@@ -162,8 +162,10 @@ int main(int argc, char** argv) {
   t = Now();
   for (int i = 0; i < generate; ++i) feed(from + 1 + i, 1);
   const double decoded = generate / (Now() - t);
-  std::printf("{\"load_s\": %.3f, \"prefill_tok_s\": %.3f, \"decode_tok_s\": %.3f, \"peak_rss_bytes\": %llu}\n",
-              load, prefill, decoded, static_cast<unsigned long long>(PeakBytes()));
+  std::printf(
+      "{\"load_s\": %.3f, \"prefill_tok_s\": %.3f, \"decode_tok_s\": %.3f, \"peak_rss_bytes\": "
+      "%llu}\n",
+      load, prefill, decoded, static_cast<unsigned long long>(PeakBytes()));
   std::fflush(stdout);
   _exit(0);  // the library's destructors take seconds and are not measured
 }

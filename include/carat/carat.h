@@ -50,27 +50,27 @@ struct MemoryPlan {
   uint64_t kv = 0;                 // caches of max_sequences sequences at the chosen context
   uint64_t scratch = 0;            // activations
   uint64_t tokenizer = 0;
-  uint64_t program = 0;            // the program itself
-  uint64_t peak = 0;               // largest sum at any moment, loading included
+  uint64_t program = 0;  // the program itself
+  uint64_t peak = 0;     // largest sum at any moment, loading included
   int64_t context_tokens = 0;
 };
 
 struct ModelInfo {
-  std::string name;           // general.name, or the file's or folder's name
-  std::string family;         // "gemma4", "gemma3"
-  std::string format;         // "gguf", "huggingface"
+  std::string name;    // general.name, or the file's or folder's name
+  std::string family;  // "gemma4", "gemma3"
+  std::string format;  // "gguf", "huggingface"
   std::string path;
   int layers = 0, width = 0, heads = 0, window = 0, ple_width = 0, experts = 0, experts_used = 0;
   int64_t vocab = 0;
   int64_t trained_context = 0;
-  uint64_t parameters = 0;    // elements of all tensors in use
+  uint64_t parameters = 0;                                // elements of all tensors in use
   std::vector<std::pair<std::string, int>> tensor_types;  // "Q4_0" -> number of tensors
   std::vector<std::string> layer_kinds;  // per layer: "sliding", "global", "sliding shared:13", ...
   // Special tokens by name: "bos", "eos", ..., ids; -1 left out.
   std::vector<std::pair<std::string, int32_t>> special_tokens;
   std::vector<int32_t> stop_ids;
   std::vector<int32_t> suppress;
-  std::string chat_format;    // "gemma4-small", "gemma4-large", "gemma3", "none" (base model)
+  std::string chat_format;  // "gemma4-small", "gemma4-large", "gemma3", "none" (base model)
   float temperature = 1, top_p = 1;  // recommended sampling
   int top_k = 0;
   std::vector<std::string> warnings;
@@ -91,25 +91,25 @@ struct ChatMessage {
 };
 
 struct SamplingOptions {
-  float temperature = 1;        // 0: greedy
-  int top_k = 0;                // 0: off
+  float temperature = 1;  // 0: greedy
+  int top_k = 0;          // 0: off
   float top_p = 1;
   float min_p = 0;
-  float repeat_penalty = 1;     // divides positive, multiplies negative logits of seen tokens
-  int repeat_window = 64;       // tokens looked back by the three penalties; 0: all
+  float repeat_penalty = 1;  // divides positive, multiplies negative logits of seen tokens
+  int repeat_window = 64;    // tokens looked back by the three penalties; 0: all
   float frequency_penalty = 0;
   float presence_penalty = 0;
   std::vector<std::pair<int32_t, float>> logit_bias = {};
   std::vector<int32_t> suppress = {};  // never generated
-  uint64_t seed = 0;              // same seed, same tokens, whatever the threads or the batch
+  uint64_t seed = 0;                   // same seed, same tokens, whatever the threads or the batch
 };
 
 struct GenerateOptions {
   SamplingOptions sampling = {};
-  int64_t max_tokens = -1;           // -1: until the context is full
+  int64_t max_tokens = -1;             // -1: until the context is full
   std::vector<int32_t> stop_ids = {};  // generation ends before such a token
   std::vector<std::string> stop = {};  // ... or before such a string
-  int top_logprobs = -1;             // -1: no log-probabilities; 0: of the chosen token; n: also n best
+  int top_logprobs = -1;  // -1: no log-probabilities; 0: of the chosen token; n: also n best
 };
 
 struct TokenLogprob {
@@ -119,8 +119,8 @@ struct TokenLogprob {
 
 struct TokenEvent {
   int32_t id;
-  std::string_view text;   // complete UTF-8; may be empty while bytes or a stop string are pending
-  float logprob = 0;       // natural logarithm, before penalties and temperature
+  std::string_view text;  // complete UTF-8; may be empty while bytes or a stop string are pending
+  float logprob = 0;      // natural logarithm, before penalties and temperature
   std::span<const TokenLogprob> top;
 };
 
@@ -128,8 +128,8 @@ enum class FinishReason { kStop, kLength, kCancelled };
 
 struct GenerateStats {
   FinishReason reason = FinishReason::kStop;
-  std::string stop_string;       // the stop string that ended it, if one did
-  int32_t stop_id = -1;          // the stop token that ended it, if one did
+  std::string stop_string;  // the stop string that ended it, if one did
+  int32_t stop_id = -1;     // the stop token that ended it, if one did
   int64_t prompt_tokens = 0, cached_tokens = 0, generated_tokens = 0;
   double prefill_s = 0, decode_s = 0, ttft_s = 0;
 };
@@ -137,13 +137,13 @@ struct GenerateStats {
 // Input of `carat trace` and of embeddings of media: ids, and rows that replace embeddings.
 struct TraceInput {
   std::vector<int32_t> ids;
-  std::vector<int32_t> soft_positions;     // ascending
-  std::vector<float> soft_rows;            // [soft_positions, D], used as they are
-  std::vector<int32_t> mm_token_types;     // per id: 0 text, 1 image, 2 video, 3 audio; may be empty
-  int chunk = 0;                           // prefill in chunks of this many tokens; 0: one piece
-  int64_t greedy = 0;                      // tokens of greedy continuation; stop ids not honoured
-  std::vector<int32_t> suppress;           // never chosen by the continuation
-  int64_t logits_from = 0;                 // the first position whose logits are wanted
+  std::vector<int32_t> soft_positions;  // ascending
+  std::vector<float> soft_rows;         // [soft_positions, D], used as they are
+  std::vector<int32_t> mm_token_types;  // per id: 0 text, 1 image, 2 video, 3 audio; may be empty
+  int chunk = 0;                        // prefill in chunks of this many tokens; 0: one piece
+  int64_t greedy = 0;                   // tokens of greedy continuation; stop ids not honoured
+  std::vector<int32_t> suppress;        // never chosen by the continuation
+  int64_t logits_from = 0;              // the first position whose logits are wanted
 };
 
 struct TraceOutput {
@@ -153,10 +153,10 @@ struct TraceOutput {
   std::vector<float> hidden_final;         // [T, D] after the final norm
   std::vector<float> ple;                  // [T, L, P]
   int experts_used = 0;
-  std::vector<std::vector<int32_t>> experts;        // per layer [T, k], by falling probability
-  std::vector<std::vector<float>> expert_weights;   // per layer [T, k]
+  std::vector<std::vector<int32_t>> experts;       // per layer [T, k], by falling probability
+  std::vector<std::vector<float>> expert_weights;  // per layer [T, k]
   std::vector<int32_t> greedy;
-  std::vector<float> greedy_margin, greedy_top;     // best minus second logit; best logit
+  std::vector<float> greedy_margin, greedy_top;  // best minus second logit; best logit
 };
 
 // One conversation or document: a KV cache and its state. Use from one thread at a time; Cancel()
@@ -168,9 +168,9 @@ class Session {
   // Feeds `prompt` (reusing the longest prefix already in the cache) and generates. `on_token` is
   // called for every token; returning false cancels. Errors: kInvalidArgument (ids, context
   // full), kCancelled is not an error here but a reason.
-  virtual Result<GenerateStats> Generate(std::span<const int32_t> prompt,
-                                         const GenerateOptions& options,
-                                         const std::function<bool(const TokenEvent&)>& on_token) = 0;
+  virtual Result<GenerateStats> Generate(
+      std::span<const int32_t> prompt, const GenerateOptions& options,
+      const std::function<bool(const TokenEvent&)>& on_token) = 0;
 
   // The logits [V] after each of ids[first..], in order. The cache is cleared before and after.
   virtual Status Logits(std::span<const int32_t> ids, int64_t first,
@@ -203,7 +203,8 @@ class Model {
   virtual const MemoryPlan& plan() const = 0;
   virtual int threads() const = 0;
 
-  virtual std::vector<int32_t> Tokenize(std::string_view text, const TokenizeOptions& options) const = 0;
+  virtual std::vector<int32_t> Tokenize(std::string_view text,
+                                        const TokenizeOptions& options) const = 0;
   virtual std::string Detokenize(std::span<const int32_t> ids, bool skip_special) const = 0;
 
   // The ids of a conversation that ends with the model's turn opened; text from users can't
@@ -223,7 +224,8 @@ class TextCodec {
  public:
   static Result<std::unique_ptr<TextCodec>> Open(const std::filesystem::path& path);
   virtual ~TextCodec() = default;
-  virtual std::vector<int32_t> Tokenize(std::string_view text, const TokenizeOptions& options) const = 0;
+  virtual std::vector<int32_t> Tokenize(std::string_view text,
+                                        const TokenizeOptions& options) const = 0;
   virtual std::string Detokenize(std::span<const int32_t> ids, bool skip_special) const = 0;
   virtual std::string_view Piece(int32_t id) const = 0;  // requires a valid id
   virtual int32_t size() const = 0;

@@ -73,16 +73,16 @@ inline tl::unexpected<Error> Cancelled() { return MakeError(Code::kCancelled, "c
 #define CARAT_CONCAT(a, b) CARAT_CONCAT_INNER(a, b)
 
 // Returns the error of a Status or Result expression from the enclosing function.
-#define CARAT_RETURN_IF_ERROR(expr)                                         \
-  do {                                                                      \
-    auto&& carat_status = (expr);                                           \
+#define CARAT_RETURN_IF_ERROR(expr)                                              \
+  do {                                                                           \
+    auto&& carat_status = (expr);                                                \
     if (!carat_status) return ::tl::unexpected(std::move(carat_status.error())); \
   } while (0)
 
 // CARAT_ASSIGN_OR_RETURN(auto x, MakeX()): x gets the value, or the error is returned.
 #define CARAT_ASSIGN_OR_RETURN(lhs, expr) \
   CARAT_ASSIGN_OR_RETURN_INNER(CARAT_CONCAT(carat_result_, __LINE__), lhs, expr)
-#define CARAT_ASSIGN_OR_RETURN_INNER(tmp, lhs, expr)            \
-  auto tmp = (expr);                                            \
-  if (!tmp) return ::tl::unexpected(std::move(tmp.error()));    \
+#define CARAT_ASSIGN_OR_RETURN_INNER(tmp, lhs, expr)         \
+  auto tmp = (expr);                                         \
+  if (!tmp) return ::tl::unexpected(std::move(tmp.error())); \
   lhs = std::move(*tmp)

@@ -27,7 +27,8 @@ TEST(Utf8, AcceptsExactlyTheValidSequences) {
   EXPECT_EQ(Utf8Length("a"), 1);
   EXPECT_EQ(Utf8Length("\xC3\xA9"), 2);
   EXPECT_EQ(Utf8Length("\xF0\x9F\x99\x82"), 4);
-  for (const char* bad : {"\x80", "\xC0\xAF", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xFF", "\xE0\x9F\x80"})
+  for (const char* bad :
+       {"\x80", "\xC0\xAF", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xFF", "\xE0\x9F\x80"})
     EXPECT_EQ(Utf8Length(bad), 0) << bad;
   EXPECT_TRUE(Utf8Incomplete("\xF0\x9F"));
   EXPECT_FALSE(Utf8Incomplete("\xF0\x80"));

@@ -30,9 +30,7 @@ ThreadPool::ThreadPool(int threads) {
 ThreadPool::~ThreadPool() {
   stop_ = true;
   job_.fetch_add(1);
-  {
-    std::lock_guard<std::mutex> lock(mutex_);
-  }
+  { std::lock_guard<std::mutex> lock(mutex_); }
   wake_.notify_all();
   for (auto& w : workers_) w.join();
 }
@@ -61,9 +59,7 @@ void ThreadPool::Run(int64_t n, int64_t grain, Call call, void* fn) {
   busy_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
   job_.fetch_add(1);  // publishes the fields above
   if (sleepers_.load() > 0) {
-    {
-      std::lock_guard<std::mutex> lock(mutex_);
-    }
+    { std::lock_guard<std::mutex> lock(mutex_); }
     wake_.notify_all();
   }
   Pieces(0);

@@ -30,7 +30,8 @@ class ThreadPool {
   template <class F>
   void ParallelFor(int64_t n, int64_t grain, F&& fn) {
     using Fn = std::remove_reference_t<F>;
-    Run(n, grain, [](void* f, int64_t b, int64_t e, int t) { (*static_cast<Fn*>(f))(b, e, t); },
+    Run(
+        n, grain, [](void* f, int64_t b, int64_t e, int t) { (*static_cast<Fn*>(f))(b, e, t); },
         const_cast<void*>(static_cast<const void*>(&fn)));
   }
 
@@ -43,11 +44,11 @@ class ThreadPool {
   std::vector<std::thread> workers_;
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::atomic<uint64_t> job_{0};      // number of the current job; workers wait for it to change
+  std::atomic<uint64_t> job_{0};  // number of the current job; workers wait for it to change
   std::atomic<int> sleepers_{0};
   std::atomic<bool> stop_{false};
-  std::atomic<int> busy_{0};          // workers that have not finished the current job
-  std::atomic<int64_t> next_{0};      // first index not yet taken
+  std::atomic<int> busy_{0};      // workers that have not finished the current job
+  std::atomic<int64_t> next_{0};  // first index not yet taken
   int64_t n_ = 0, grain_ = 1;
   Call call_ = nullptr;
   void* fn_ = nullptr;

@@ -50,7 +50,8 @@ struct GgufValue {
 std::string Describe(const GgufValue& value);
 
 // The key-value pairs of a file. The typed getters name file and key in their errors: an absent key
-// is kBadFile for Require*, the fallback for *Or. Another kind than the one named is always an error.
+// is kBadFile for Require*, the fallback for *Or. Another kind than the one named is always an
+// error.
 class GgufMetadata {
  public:
   std::string file;  // for messages

@@ -58,7 +58,8 @@ void Attend(const Weights& weights, ThreadPool& pool, Scratch& scratch,
   most_blocks += kAttentionRows / kKvBlock + 2;
   for (const AttentionRow& r : rows) {
     const int64_t reach = (r.last[kind] - r.position) / kKvBlock;
-    most_blocks = std::max(most_blocks, r.last[kind] / kKvBlock - r.first[kind] / kKvBlock + 3 + reach);
+    most_blocks =
+        std::max(most_blocks, r.last[kind] / kKvBlock - r.first[kind] / kKvBlock + 3 + reach);
   }
   const int64_t scores_stride = kAttentionRows * most_blocks * kKvBlock;
   float* scores = scratch.Get(Scratch::kScores, scores_stride * pool.threads());

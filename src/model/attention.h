@@ -23,8 +23,8 @@ struct AttentionRow {
   int64_t last[2] = {0, 0};
 };
 
-// out[r] = attention of q[r], both [rows, Hq * Dh], over the cache that layer `layer` reads. Rows of
-// one span are neighbours. Keys and values of all rows are already stored.
+// out[r] = attention of q[r], both [rows, Hq * Dh], over the cache that layer `layer` reads. Rows
+// of one span are neighbours. Keys and values of all rows are already stored.
 void Attend(const Weights& weights, ThreadPool& pool, Scratch& scratch,
             std::span<const StepSpan> spans, const std::vector<AttentionRow>& rows, int layer,
             const float* q, float* out);

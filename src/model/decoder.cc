@@ -25,8 +25,13 @@ class Step {
  public:
   Step(const Weights& weights, ThreadPool& pool, Scratch& scratch, std::span<const StepSpan> spans,
        const StepOptions& options)
-      : w_(weights), c_(weights.config), k_(*weights.kernels), pool_(pool), scratch_(scratch),
-        spans_(spans), options_(options) {}
+      : w_(weights),
+        c_(weights.config),
+        k_(*weights.kernels),
+        pool_(pool),
+        scratch_(scratch),
+        spans_(spans),
+        options_(options) {}
 
   Result<std::span<const float>> Run();
 

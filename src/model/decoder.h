@@ -19,7 +19,7 @@ namespace carat {
 // must not be divided between two steps.
 struct StepSpan {
   KvCache* cache = nullptr;
-  std::span<const int32_t> ids;    // one per row; soft positions hold any id of the vocabulary
+  std::span<const int32_t> ids;  // one per row; soft positions hold any id of the vocabulary
   // Per row: a soft row [D] that replaces the embedding as it is, or null. Empty: none.
   std::span<const float* const> soft;
   // Per row: number of its bidirectional block, or -1. Runs of equal numbers are one block.
@@ -31,10 +31,10 @@ struct StepSpan {
 
 // Where a trace records what normally stays inside. All rows go through all layers then.
 struct StepTrace {
-  std::vector<std::vector<float>> hidden;           // L + 1 of [T, D]
-  std::vector<float> ple;                           // [T, L, P]
-  std::vector<std::vector<int32_t>> experts;        // per layer [T, k]
-  std::vector<std::vector<float>> expert_weights;   // per layer [T, k]
+  std::vector<std::vector<float>> hidden;          // L + 1 of [T, D]
+  std::vector<float> ple;                          // [T, L, P]
+  std::vector<std::vector<int32_t>> experts;       // per layer [T, k]
+  std::vector<std::vector<float>> expert_weights;  // per layer [T, k]
 };
 
 struct StepOptions {

@@ -257,16 +257,17 @@ TEST(LongContext, RingsEqualOneStepWithoutThem) {
 
 INSTANTIATE_TEST_SUITE_P(
     Families, DecoderBits,
-    testing::Values(Case{"e2b_f32_exact", TinyOptions::kE2b, DType::kF32, NumericMode::kExact},
-                    Case{"e2b_q4_0_exact", TinyOptions::kE2b, DType::kQ4_0, NumericMode::kExact},
-                    Case{"e2b_q4_0_fast", TinyOptions::kE2b, DType::kQ4_0, NumericMode::kFast},
-                    Case{"e2b_bf16_fast", TinyOptions::kE2b, DType::kBF16, NumericMode::kFast},
-                    Case{"moe_q8_0_fast", TinyOptions::kMoe, DType::kQ8_0, NumericMode::kFast},
-                    Case{"moe_q4_k_exact", TinyOptions::kMoe, DType::kQ4_K, NumericMode::kExact},
-                    Case{"dense_q4_k_fast", TinyOptions::kDense, DType::kQ4_K, NumericMode::kFast},
-                    Case{"gemma3_q6_k_fast", TinyOptions::kGemma3, DType::kQ6_K, NumericMode::kFast},
-                    Case{"gemma3_f32_exact", TinyOptions::kGemma3, DType::kF32, NumericMode::kExact}),
-    [](const auto& info) { return std::string(info.param.name); });
+    testing::Values(
+        Case{"e2b_f32_exact", TinyOptions::kE2b, DType::kF32, NumericMode::kExact},
+        Case{"e2b_q4_0_exact", TinyOptions::kE2b, DType::kQ4_0, NumericMode::kExact},
+        Case{"e2b_q4_0_fast", TinyOptions::kE2b, DType::kQ4_0, NumericMode::kFast},
+        Case{"e2b_bf16_fast", TinyOptions::kE2b, DType::kBF16, NumericMode::kFast},
+        Case{"moe_q8_0_fast", TinyOptions::kMoe, DType::kQ8_0, NumericMode::kFast},
+        Case{"moe_q4_k_exact", TinyOptions::kMoe, DType::kQ4_K, NumericMode::kExact},
+        Case{"dense_q4_k_fast", TinyOptions::kDense, DType::kQ4_K, NumericMode::kFast},
+        Case{"gemma3_q6_k_fast", TinyOptions::kGemma3, DType::kQ6_K, NumericMode::kFast},
+        Case{"gemma3_f32_exact", TinyOptions::kGemma3, DType::kF32, NumericMode::kExact}),
+    [](const auto& c) { return std::string(c.param.name); });
 
 }  // namespace
 }  // namespace carat

@@ -121,7 +121,8 @@ std::byte* KvCache::Block(int layer, int head, int64_t block) const {
 int64_t KvCache::OldestCut() const {
   // Slots of the ring hold the newest `ring_blocks_` blocks that were ever reserved; a cut at c
   // needs the window of the next position, c - window + 1 .. c - 1, untouched.
-  const int64_t oldest_block = std::max<int64_t>(0, (high_ + kKvBlock - 1) / kKvBlock - ring_blocks_);
+  const int64_t oldest_block =
+      std::max<int64_t>(0, (high_ + kKvBlock - 1) / kKvBlock - ring_blocks_);
   const int64_t oldest = oldest_block * kKvBlock;
   return oldest == 0 ? 0 : std::min(length_, oldest + geometry_.window - 1);
 }

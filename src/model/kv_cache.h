@@ -82,10 +82,10 @@ class KvCache {
   const KvGeometry& geometry_;
   KvPool& pool_;
   int64_t length_ = 0;
-  int64_t high_ = 0;          // largest length since the last Clear: what the rings have seen
+  int64_t high_ = 0;  // largest length since the last Clear: what the rings have seen
   int64_t ring_blocks_ = 0;
-  std::vector<Ring> rings_;                    // by layer
-  std::vector<std::vector<PageBuffer>> pages_; // by layer, [head][block in page]
+  std::vector<Ring> rings_;                     // by layer
+  std::vector<std::vector<PageBuffer>> pages_;  // by layer, [head][block in page]
 };
 
 }  // namespace carat

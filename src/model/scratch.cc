@@ -49,8 +49,7 @@ uint64_t ScratchBytes(const Config& c, NumericMode mode, int64_t rows, int64_t w
                    wanted * c.width;
   if (c.ple_width > 0)
     floats += rows * c.ple_width * (c.layers + 1) + int64_t{threads} * c.layers * c.ple_width;
-  if (c.experts > 0)
-    floats += rows * (c.experts + c.width + 2 * int64_t{c.experts_used} * c.width);
+  if (c.experts > 0) floats += rows * (c.experts + c.width + 2 * int64_t{c.experts_used} * c.width);
   floats += int64_t{threads} * kAttentionRows * (context + 2 * kKvBlock);
   const int64_t widest = std::max({static_cast<int64_t>(c.width), q, ff_all, ff_wanted});
   return static_cast<uint64_t>(floats) * sizeof(float) +

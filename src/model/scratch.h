@@ -15,22 +15,28 @@ namespace carat {
 class Scratch {
  public:
   enum Buffer {
-    kX,         // residual stream [T, D]
-    kH,         // normed input [T, D]
-    kQ, kK, kV, // projections
-    kAttn,      // attention output [T, Hq * Dh]
-    kBranch,    // output of a branch before its norm [T, D]
-    kGate, kUp, // [T, F], or the routed rows' [n, F]
+    kX,  // residual stream [T, D]
+    kH,  // normed input [T, D]
+    kQ,
+    kK,
+    kV,       // projections
+    kAttn,    // attention output [T, Hq * Dh]
+    kBranch,  // output of a branch before its norm [T, D]
+    kGate,
+    kUp,        // [T, F], or the routed rows' [n, F]
     kPle,       // per-layer inputs [T, L * P]
     kPleTable,  // rows of the table, one layer-row per thread
     kPleGate,   // [T, P]
-    kCos0, kSin0, kCos1, kSin1,  // rotations of this step's positions
-    kRouter,    // router logits [T, E]
-    kExpertIn,  // routed rows, by expert [T * k, D]
-    kExpertOut, // [T * k, D], by row and choice
-    kExpertSum, // [T, D]
-    kWanted,    // final hidden states [n, D]
-    kScores,    // attention scores, a part per thread
+    kCos0,
+    kSin0,
+    kCos1,
+    kSin1,       // rotations of this step's positions
+    kRouter,     // router logits [T, E]
+    kExpertIn,   // routed rows, by expert [T * k, D]
+    kExpertOut,  // [T * k, D], by row and choice
+    kExpertSum,  // [T, D]
+    kWanted,     // final hidden states [n, D]
+    kScores,     // attention scores, a part per thread
     kBuffers
   };
 

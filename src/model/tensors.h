@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The table of tensors: every role of the decoder with its shape as a function of Config, its
 // Hugging Face and GGUF names, and whether a layer has it. Resolving a checkpoint against the
-// table checks all shapes and types (file-formats.md 1.10.20-21, section 3; text-model.md section 3).
+// table checks all shapes and types (file-formats.md 1.10.20-21, section 3; text-model.md section
+// 3).
 #pragma once
 
 #include <cstdint>
@@ -34,27 +35,27 @@ struct RowTable {
 // stands here. Empty vectors and views with data == nullptr: the layer has no such tensor.
 struct LayerTensors {
   std::vector<float> attn_norm, q_norm, k_norm, post_attn_norm, ffn_norm, post_ffn_norm;
-  MatrixView q, k, v, o;         // k, v empty on sharing layers; v empty on K=V layers
+  MatrixView q, k, v, o;  // k, v empty on sharing layers; v empty on K=V layers
   MatrixView gate, up, down;
   float layer_scale = 1;
   // Per-layer inputs
   MatrixView ple_gate, ple_out;
   std::vector<float> ple_post_norm;
   // Experts
-  MatrixView router;                  // [E, D]
-  std::vector<float> router_scale;    // [D]
-  std::vector<float> expert_scale;    // [E]
+  MatrixView router;                                            // [E, D]
+  std::vector<float> router_scale;                              // [D]
+  std::vector<float> expert_scale;                              // [E]
   std::vector<MatrixView> expert_gate, expert_up, expert_down;  // E each: [F, D], [F, D], [D, F]
   std::vector<float> post_ffn_norm_1, pre_ffn_norm_2, post_ffn_norm_2;
 };
 
 struct ModelTensors {
-  RowTable embedding;             // [V, D]
-  MatrixView output;              // [V, D]: output.weight, else the embedding
+  RowTable embedding;  // [V, D]
+  MatrixView output;   // [V, D]: output.weight, else the embedding
   std::vector<float> output_norm;
-  RowTable ple_table;             // [ple_vocab, L * P]
-  MatrixView ple_projection;      // [L * P, D]
-  std::vector<float> ple_norm;    // [P]
+  RowTable ple_table;           // [ple_vocab, L * P]
+  MatrixView ple_projection;    // [L * P, D]
+  std::vector<float> ple_norm;  // [P]
   std::vector<LayerTensors> layers;
   std::vector<std::shared_ptr<const MappedFile>> files;  // keeps every view valid
   std::vector<std::string> warnings;                     // unknown tensors and the like

@@ -34,9 +34,10 @@ class Builder {
       for (size_t i = 0; i < size / width; ++i) {
         const float x = static_cast<float>(sigma * Uniform());
         const uint16_t half = FloatToBf16(x);
-        std::memcpy(bytes->data() + i * width, type == DType::kF32 ? static_cast<const void*>(&x)
-                                                                   : static_cast<const void*>(&half),
-                    width);
+        std::memcpy(
+            bytes->data() + i * width,
+            type == DType::kF32 ? static_cast<const void*>(&x) : static_cast<const void*>(&half),
+            width);
       }
       return bytes;
     }
@@ -108,7 +109,8 @@ TinyModel MakeTinyModel(const TinyOptions& options) {
   c.vision_blocks = !e2b;
   c.vision_blocks_global = gemma3;
   c.attention_scale = gemma3 ? 0.125f : 1;
-  const std::vector<bool> sliding = e2b ? std::vector<bool>{1, 1, 0, 1, 0} : std::vector<bool>{1, 0, 1, 1};
+  const std::vector<bool> sliding =
+      e2b ? std::vector<bool>{1, 1, 0, 1, 0} : std::vector<bool>{1, 0, 1, 1};
   c.layers = static_cast<int>(sliding.size());
   const int local = 64, global = gemma3 ? 64 : 128;
   c.rope[0] = Rope(local, 1e4, local / 2);

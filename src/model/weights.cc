@@ -29,8 +29,8 @@ void ForEachMatrix(const Config& config, const ModelTensors& t, F&& f) {
   f(t.output);
   if (config.ple_width > 0) f(t.ple_projection);
   for (const LayerTensors& l : t.layers) {
-    for (const MatrixView* m : {&l.q, &l.k, &l.v, &l.o, &l.gate, &l.up, &l.down, &l.ple_gate,
-                                &l.ple_out, &l.router})
+    for (const MatrixView* m :
+         {&l.q, &l.k, &l.v, &l.o, &l.gate, &l.up, &l.down, &l.ple_gate, &l.ple_out, &l.router})
       if (m->data) f(*m);
     for (const auto* list : {&l.expert_gate, &l.expert_up, &l.expert_down})
       for (const MatrixView& m : *list) f(m);
@@ -170,8 +170,8 @@ WeightBytes CountWeights(const Config& config, const ModelTensors& tensors, Nume
     }
     n.parameters += static_cast<uint64_t>(m.rows) * static_cast<uint64_t>(m.cols);
   });
-  n.parameters += static_cast<uint64_t>(tensors.ple_table.rows) *
-                  static_cast<uint64_t>(tensors.ple_table.cols);
+  n.parameters +=
+      static_cast<uint64_t>(tensors.ple_table.rows) * static_cast<uint64_t>(tensors.ple_table.cols);
   uint64_t floats = tensors.output_norm.size() + tensors.ple_norm.size();
   for (const LayerTensors& l : tensors.layers)
     for (const auto* v : {&l.attn_norm, &l.q_norm, &l.k_norm, &l.post_attn_norm, &l.ffn_norm,

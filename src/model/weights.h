@@ -23,7 +23,7 @@ struct LayerWeights {
   Linear ple_gate, ple_out;
   std::vector<float> ple_post_norm;
   Linear router;
-  std::vector<float> router_norm;   // router.scale * D^-1/2: the weight of the router's norm
+  std::vector<float> router_norm;  // router.scale * D^-1/2: the weight of the router's norm
   std::vector<float> expert_scale;
   std::vector<Linear> expert_gate, expert_up, expert_down;
   std::vector<float> post_ffn_norm_1, pre_ffn_norm_2, post_ffn_norm_2;
@@ -42,7 +42,7 @@ struct Weights {
   // part only for rows whose logits are wanted (text-model.md 8.1).
   Linear ple_projection_own, ple_projection_rest;
   std::vector<LayerWeights> layers;
-  ModelTensors tensors;       // keeps the files mapped
+  ModelTensors tensors;  // keeps the files mapped
   // Biggest widths, for scratch.
   int max_head_dim = 0, max_kv_width = 0, max_q_width = 0, max_ff = 0;
 };
@@ -50,7 +50,7 @@ struct Weights {
 struct PrepareOptions {
   NumericMode mode = NumericMode::kFast;
   bool bf16_embedding_scale = false;
-  std::function<bool(double)> progress;  // fraction of bytes done; false cancels
+  std::function<bool(double)> progress = {};  // fraction of bytes done; false cancels
 };
 
 // Packs what the mode packs, giving source pages back as it goes, so that memory never holds both.

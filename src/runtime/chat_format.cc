@@ -33,8 +33,8 @@ Result<std::string> FindTemplate(const Checkpoint& checkpoint) {
   if (own != checkpoint.texts.end()) return own->second;
   const auto config = checkpoint.texts.find("tokenizer_config.json");
   if (config == checkpoint.texts.end()) return std::string();
-  CARAT_ASSIGN_OR_RETURN(const auto json,
-                         ParseJson(config->second, checkpoint.path.string() + ": tokenizer_config.json"));
+  CARAT_ASSIGN_OR_RETURN(const auto json, ParseJson(config->second, checkpoint.path.string() +
+                                                                        ": tokenizer_config.json"));
   return json.is_object() ? TemplateOf(json) : std::string();
 }
 

@@ -195,7 +195,8 @@ Result<std::shared_ptr<Model>> Model::Load(const std::filesystem::path& path,
   const MemoryPlan plan = MakePlan(o.config, o.tensors, o.tokenizer->bytes(), options);
   if (options.check_memory) CARAT_RETURN_IF_ERROR(CheckPlan(plan, o.config.file));
 
-  auto pool = std::make_unique<ThreadPool>(options.threads > 0 ? options.threads : DefaultThreads());
+  auto pool =
+      std::make_unique<ThreadPool>(options.threads > 0 ? options.threads : DefaultThreads());
   PrepareOptions prepare;
   prepare.mode = options.mode == Mode::kExact ? NumericMode::kExact : NumericMode::kFast;
   prepare.bf16_embedding_scale = options.bf16_embedding_scale;
@@ -203,10 +204,9 @@ Result<std::shared_ptr<Model>> Model::Load(const std::filesystem::path& path,
   CARAT_ASSIGN_OR_RETURN(auto weights,
                          PrepareWeights(o.config, std::move(o.tensors), prepare, *pool));
   auto engine = std::make_shared<Engine>(std::move(weights), std::move(pool));
-  return std::shared_ptr<Model>(std::make_shared<ModelImpl>(std::move(info), plan, std::move(engine),
-                                                            std::move(o.tokenizer),
-                                                            std::move(o.defaults),
-                                                            std::move(o.chat)));
+  return std::shared_ptr<Model>(
+      std::make_shared<ModelImpl>(std::move(info), plan, std::move(engine), std::move(o.tokenizer),
+                                  std::move(o.defaults), std::move(o.chat)));
 }
 
 Result<std::unique_ptr<TextCodec>> TextCodec::Open(const std::filesystem::path& path) {

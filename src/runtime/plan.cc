@@ -73,14 +73,14 @@ MemoryPlan MakePlan(const Config& config, const ModelTensors& tensors, uint64_t 
   const WeightBytes weights = CountWeights(config, tensors, mode);
   plan.weights_mapped = weights.mapped;
   plan.weights_anonymous = weights.anonymous;
-  const int element =
-      mode == NumericMode::kExact ? ExactKernels().kv_element_bytes : Kernels().mode.kv_element_bytes;
+  const int element = mode == NumericMode::kExact ? ExactKernels().kv_element_bytes
+                                                  : Kernels().mode.kv_element_bytes;
   const int64_t chunk = std::min<int64_t>(kPrefillChunk, plan.context_tokens);
   plan.kv = static_cast<uint64_t>(sequences) *
             KvGeometry(config, element).Bytes(plan.context_tokens, chunk);
   plan.ple_rows = static_cast<uint64_t>(threads) * 4 *
-                  static_cast<uint64_t>(std::max<int64_t>(config.width,
-                                                          int64_t{config.layers} * config.ple_width));
+                  static_cast<uint64_t>(
+                      std::max<int64_t>(config.width, int64_t{config.layers} * config.ple_width));
   plan.scratch = ScratchBytes(config, mode, chunk, sequences, plan.context_tokens, threads) +
                  static_cast<uint64_t>(sequences) * static_cast<uint64_t>(config.vocab) * 4;
   plan.tokenizer = tokenizer_bytes;
@@ -98,8 +98,8 @@ Status CheckPlan(const MemoryPlan& plan, const std::string& file) {
   // would wait for the disk, so they count in full.
   const uint64_t available = AvailableBytes();
   if (available == 0 || plan.peak <= available) return {};
-  return NoMemory("{}: needs {} of memory ({}), {} are available; a smaller --ctx needs less",
-                  file, Megabytes(plan.peak), PlanText(plan), Megabytes(available));
+  return NoMemory("{}: needs {} of memory ({}), {} are available; a smaller --ctx needs less", file,
+                  Megabytes(plan.peak), PlanText(plan), Megabytes(available));
 }
 
 std::string PlanText(const MemoryPlan& plan) {

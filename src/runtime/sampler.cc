@@ -31,7 +31,8 @@ double LogSumExp(std::span<const float> logits) {
   return most + std::log(sum);
 }
 
-float TopLogprobs(std::span<const float> logits, int32_t id, int n, std::vector<TokenLogprob>* top) {
+float TopLogprobs(std::span<const float> logits, int32_t id, int n,
+                  std::vector<TokenLogprob>* top) {
   const double lse = LogSumExp(logits);
   top->clear();
   if (n > 0) {
@@ -56,8 +57,8 @@ void Sampler::Adjust(std::span<float> logits, std::span<const int32_t> history) 
     if (valid(id)) logits[id] += bias;
   if (options_.repeat_penalty != 1 || options_.frequency_penalty != 0 ||
       options_.presence_penalty != 0) {
-    const size_t window = options_.repeat_window > 0 ? static_cast<size_t>(options_.repeat_window)
-                                                     : history.size();
+    const size_t window =
+        options_.repeat_window > 0 ? static_cast<size_t>(options_.repeat_window) : history.size();
     std::unordered_map<int32_t, int> counts;
     for (int32_t id : history.last(std::min(window, history.size())))
       if (valid(id)) ++counts[id];

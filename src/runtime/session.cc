@@ -74,13 +74,14 @@ Status SessionImpl::Prefill(std::span<const int32_t> ids, bool last) {
     span.ids = ids.subspan(at, n);
     span.wants_from = static_cast<int64_t>(want ? n - 1 : n);
     std::lock_guard<std::mutex> lock(engine_->mutex());
-    CARAT_ASSIGN_OR_RETURN(auto hidden,
-                           Forward(engine_->weights(), engine_->pool(), engine_->scratch(),
-                                   {&span, 1}, {.cancel = &cancel_}));
+    CARAT_ASSIGN_OR_RETURN(
+        auto hidden, Forward(engine_->weights(), engine_->pool(), engine_->scratch(), {&span, 1},
+                             {.cancel = &cancel_}));
     ids_.insert(ids_.end(), span.ids.begin(), span.ids.end());
     if (want) {
       logits_.resize(static_cast<size_t>(engine_->config().vocab));
-      carat::Logits(engine_->weights(), engine_->pool(), engine_->scratch(), hidden, logits_.data());
+      carat::Logits(engine_->weights(), engine_->pool(), engine_->scratch(), hidden,
+                    logits_.data());
     }
     at += n;
   }
@@ -213,20 +214,20 @@ Status SessionImpl::Logits(std::span<const int32_t> ids, int64_t first,
     std::vector<float> hidden;
     {
       std::lock_guard<std::mutex> lock(engine_->mutex());
-      CARAT_ASSIGN_OR_RETURN(auto states,
-                             Forward(engine_->weights(), engine_->pool(), engine_->scratch(),
-                                     {&span, 1}, {.cancel = &cancel_}));
+      CARAT_ASSIGN_OR_RETURN(
+          auto states, Forward(engine_->weights(), engine_->pool(), engine_->scratch(), {&span, 1},
+                               {.cancel = &cancel_}));
       hidden.assign(states.begin(), states.end());
     }
     for (int64_t r = span.wants_from; r < n; r += kLogitRows) {
       const int64_t count = std::min(kLogitRows, n - r);
       {
         std::lock_guard<std::mutex> lock(engine_->mutex());
-        carat::Logits(engine_->weights(), engine_->pool(), engine_->scratch(),
-                      std::span<const float>(hidden).subspan(
-                          static_cast<size_t>(r - span.wants_from) * width,
-                          static_cast<size_t>(count) * width),
-                      rows.data());
+        carat::Logits(
+            engine_->weights(), engine_->pool(), engine_->scratch(),
+            std::span<const float>(hidden).subspan(static_cast<size_t>(r - span.wants_from) * width,
+                                                   static_cast<size_t>(count) * width),
+            rows.data());
       }
       for (int64_t i = 0; i < count; ++i) {
         if (cancel_.cancelled() ||

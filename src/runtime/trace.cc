@@ -78,9 +78,8 @@ Result<TraceOutput> RunTrace(Engine& engine, KvCache& cache, const TraceInput& i
     span.soft = std::span<const float* const>(soft).subspan(at, end - at);
     if (!blocks.empty()) span.blocks = std::span<const int32_t>(blocks).subspan(at, end - at);
     StepTrace trace;
-    CARAT_ASSIGN_OR_RETURN(auto states,
-                           Forward(engine.weights(), engine.pool(), engine.scratch(), {&span, 1},
-                                   {.cancel = &cancel, .trace = &trace}));
+    CARAT_ASSIGN_OR_RETURN(auto states, Forward(engine.weights(), engine.pool(), engine.scratch(),
+                                                {&span, 1}, {.cancel = &cancel, .trace = &trace}));
     Append(&out.hidden, trace.hidden);
     Append(&out.experts, trace.experts);
     Append(&out.expert_weights, trace.expert_weights);
@@ -98,7 +97,8 @@ Result<TraceOutput> RunTrace(Engine& engine, KvCache& cache, const TraceInput& i
            out.logits.data() + (r - from) * vocab);
   }
 
-  std::vector<float> logits(out.logits.end() - static_cast<std::ptrdiff_t>(vocab), out.logits.end());
+  std::vector<float> logits(out.logits.end() - static_cast<std::ptrdiff_t>(vocab),
+                            out.logits.end());
   for (int64_t i = 0; i < input.greedy; ++i) {
     GreedyStep(logits, input.suppress, &out);
     if (i + 1 == input.greedy) break;

@@ -90,56 +90,101 @@ bool IsQuantized(DType type) { return type >= DType::kQ4_0 && type <= DType::kNV
 
 std::optional<DType> FromGgml(uint32_t id) {
   switch (id) {
-    case 0: return DType::kF32;
-    case 1: return DType::kF16;
-    case 2: return DType::kQ4_0;
-    case 3: return DType::kQ4_1;
-    case 6: return DType::kQ5_0;
-    case 7: return DType::kQ5_1;
-    case 8: return DType::kQ8_0;
-    case 10: return DType::kQ2_K;
-    case 11: return DType::kQ3_K;
-    case 12: return DType::kQ4_K;
-    case 13: return DType::kQ5_K;
-    case 14: return DType::kQ6_K;
-    case 16: return DType::kIQ2_XXS;
-    case 17: return DType::kIQ2_XS;
-    case 18: return DType::kIQ3_XXS;
-    case 19: return DType::kIQ1_S;
-    case 20: return DType::kIQ4_NL;
-    case 21: return DType::kIQ3_S;
-    case 22: return DType::kIQ2_S;
-    case 23: return DType::kIQ4_XS;
-    case 24: return DType::kI8;
-    case 25: return DType::kI16;
-    case 26: return DType::kI32;
-    case 27: return DType::kI64;
-    case 28: return DType::kF64;
-    case 29: return DType::kIQ1_M;
-    case 30: return DType::kBF16;
-    case 34: return DType::kTQ1_0;
-    case 35: return DType::kTQ2_0;
-    case 39: return DType::kMXFP4;
-    case 40: return DType::kNVFP4;
-    case 41: return DType::kQ1_0;
-    case 42: return DType::kQ2_0;
-    default: return std::nullopt;
+    case 0:
+      return DType::kF32;
+    case 1:
+      return DType::kF16;
+    case 2:
+      return DType::kQ4_0;
+    case 3:
+      return DType::kQ4_1;
+    case 6:
+      return DType::kQ5_0;
+    case 7:
+      return DType::kQ5_1;
+    case 8:
+      return DType::kQ8_0;
+    case 10:
+      return DType::kQ2_K;
+    case 11:
+      return DType::kQ3_K;
+    case 12:
+      return DType::kQ4_K;
+    case 13:
+      return DType::kQ5_K;
+    case 14:
+      return DType::kQ6_K;
+    case 16:
+      return DType::kIQ2_XXS;
+    case 17:
+      return DType::kIQ2_XS;
+    case 18:
+      return DType::kIQ3_XXS;
+    case 19:
+      return DType::kIQ1_S;
+    case 20:
+      return DType::kIQ4_NL;
+    case 21:
+      return DType::kIQ3_S;
+    case 22:
+      return DType::kIQ2_S;
+    case 23:
+      return DType::kIQ4_XS;
+    case 24:
+      return DType::kI8;
+    case 25:
+      return DType::kI16;
+    case 26:
+      return DType::kI32;
+    case 27:
+      return DType::kI64;
+    case 28:
+      return DType::kF64;
+    case 29:
+      return DType::kIQ1_M;
+    case 30:
+      return DType::kBF16;
+    case 34:
+      return DType::kTQ1_0;
+    case 35:
+      return DType::kTQ2_0;
+    case 39:
+      return DType::kMXFP4;
+    case 40:
+      return DType::kNVFP4;
+    case 41:
+      return DType::kQ1_0;
+    case 42:
+      return DType::kQ2_0;
+    default:
+      return std::nullopt;
   }
 }
 
 std::string_view RefusedGgmlName(uint32_t id) {
   switch (id) {
-    case 4: return "Q4_2 (removed)";
-    case 5: return "Q4_3 (removed)";
-    case 9: return "Q8_1 (for activations only)";
-    case 15: return "Q8_K (for activations only)";
-    case 31: return "Q4_0_4_4 (removed)";
-    case 32: return "Q4_0_4_8 (removed)";
-    case 33: return "Q4_0_8_8 (removed)";
-    case 36: return "IQ4_NL_4_4 (removed)";
-    case 37: return "IQ4_NL_4_8 (removed)";
-    case 38: return "IQ4_NL_8_8 (removed)";
-    default: return "unknown";
+    case 4:
+      return "Q4_2 (removed)";
+    case 5:
+      return "Q4_3 (removed)";
+    case 9:
+      return "Q8_1 (for activations only)";
+    case 15:
+      return "Q8_K (for activations only)";
+    case 31:
+      return "Q4_0_4_4 (removed)";
+    case 32:
+      return "Q4_0_4_8 (removed)";
+    case 33:
+      return "Q4_0_8_8 (removed)";
+    case 36:
+      return "IQ4_NL_4_4 (removed)";
+    case 37:
+      return "IQ4_NL_4_8 (removed)";
+    case 38:
+      return "IQ4_NL_8_8 (removed)";
+    default:
+      return "unknown";
   }
 }
 

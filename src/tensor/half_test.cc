@@ -15,8 +15,8 @@ constexpr float kInf = std::numeric_limits<float>::infinity();
 // The value of a finite binary16 from its definition.
 double F16Value(uint16_t h) {
   const int exponent = h >> 10 & 31, mantissa = h & 0x3FF;
-  const double magnitude = exponent == 0 ? std::ldexp(mantissa, -24)
-                                         : std::ldexp(1024 + mantissa, exponent - 25);
+  const double magnitude =
+      exponent == 0 ? std::ldexp(mantissa, -24) : std::ldexp(1024 + mantissa, exponent - 25);
   return h & 0x8000 ? -magnitude : magnitude;
 }
 

@@ -433,12 +433,10 @@ constinit const std::array<uint64_t, 256> kIq2XxsGrid =
     Expand<uint64_t, 2>(kIq2XxsPacked, kIq2Values);
 constinit const std::array<uint64_t, 512> kIq2XsGrid =
     Expand<uint64_t, 2>(kIq2XsPacked, kIq2Values);
-constinit const std::array<uint64_t, 1024> kIq2SGrid =
-    Expand<uint64_t, 2>(kIq2SPacked, kIq2Values);
+constinit const std::array<uint64_t, 1024> kIq2SGrid = Expand<uint64_t, 2>(kIq2SPacked, kIq2Values);
 constinit const std::array<uint32_t, 256> kIq3XxsGrid =
     Expand<uint32_t, 3>(kIq3XxsPacked, kIq3XxsValues);
-constinit const std::array<uint32_t, 512> kIq3SGrid =
-    Expand<uint32_t, 3>(kIq3SPacked, kIq3SValues);
+constinit const std::array<uint32_t, 512> kIq3SGrid = Expand<uint32_t, 3>(kIq3SPacked, kIq3SValues);
 constinit const std::array<uint64_t, 2048> kIq1GridTimes8 =
     Expand<uint64_t, 2>(kIq1Packed, kIq1Values);
 
