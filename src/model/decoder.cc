@@ -54,12 +54,20 @@ class Step {
     Apply(pool_, scratch_.linear(), x, x_stride, rows(), outputs);
   }
   template <class F>
+  Status TryRows(int64_t begin, int64_t end, int64_t grain, F&& f);
+  template <class F>
   void ForRows(int64_t row_floats, F&& f) {
     pool_.ParallelFor(rows(), RowGrain(row_floats), [&](int64_t b, int64_t e, int) {
       for (int64_t r = b; r < e; ++r) f(r);
     });
   }
   int64_t rows() const { return static_cast<int64_t>(row_.size()); }
+  // A row's id and soft row (null: none), before rows leave.
+  int32_t Id(int64_t r) const { return spans_[row_[r].span].ids[r - first_row_[row_[r].span]]; }
+  const float* Soft(int64_t r) const {
+    const StepSpan& span = spans_[row_[r].span];
+    return span.soft.empty() ? nullptr : span.soft[r - first_row_[row_[r].span]];
+  }
   int64_t ple_stride() const { return int64_t{c_.layers} * c_.ple_width; }
 
   const Weights& w_;
@@ -70,8 +78,9 @@ class Step {
   std::span<const StepSpan> spans_;
   const StepOptions& options_;
 
-  std::vector<AttentionRow> row_;  // the rows still in hand
-  std::vector<uint8_t> wanted_;    // per row in hand
+  std::vector<AttentionRow> row_;   // the rows still in hand
+  std::vector<uint8_t> wanted_;     // per row in hand
+  std::vector<int64_t> first_row_;  // per span
   int64_t wanted_count_ = 0;
   int last_owner_ = 0;
   float *x_ = nullptr, *h_ = nullptr, *ple_ = nullptr;
@@ -86,6 +95,7 @@ void Step::LayOutRows() {
     const StepSpan& span = spans_[s];
     const int64_t n = static_cast<int64_t>(span.ids.size());
     const int64_t start = span.cache->length();
+    first_row_.push_back(static_cast<int64_t>(row_.size()));
     int64_t block_end = -1;  // last row of the block that contains row i
     for (int64_t i = 0; i < n; ++i) {
       const bool in_block = c_.vision_blocks && !span.blocks.empty() && span.blocks[i] >= 0;
@@ -110,41 +120,37 @@ void Step::LayOutRows() {
     if (c_.plan[i].owns_kv) last_owner_ = i;
 }
 
+// Calls f(row, thread), which may fail, for rows [begin, end); the first error found is returned.
+template <class F>
+Status Step::TryRows(int64_t begin, int64_t end, int64_t grain, F&& f) {
+  std::atomic<bool> failed{false};
+  std::vector<Status> status(static_cast<size_t>(pool_.threads()));
+  pool_.ParallelFor(end - begin, grain, [&](int64_t b, int64_t e, int thread) {
+    for (int64_t r = begin + b; r < begin + e && !failed; ++r) {
+      Status one = f(r, thread);
+      if (one) continue;
+      status[static_cast<size_t>(thread)] = std::move(one);
+      failed = true;
+    }
+  });
+  for (Status& one : status) CARAT_RETURN_IF_ERROR(one);
+  return {};
+}
+
 Status Step::Embed() {
   x_ = scratch_.Get(Scratch::kX, rows() * c_.width);
   h_ = scratch_.Get(Scratch::kH, rows() * c_.width);
   const float scale = w_.embedding_scale;
-  Status status;
-  std::atomic<bool> failed{false};
-  std::vector<Status> errors(static_cast<size_t>(pool_.threads()));
-  std::vector<int64_t> first_row(spans_.size());
-  int64_t at = 0;
-  for (size_t s = 0; s < spans_.size(); ++s) {
-    first_row[s] = at;
-    at += static_cast<int64_t>(spans_[s].ids.size());
-  }
-  pool_.ParallelFor(rows(), RowGrain(c_.width), [&](int64_t b, int64_t e, int thread) {
-    for (int64_t r = b; r < e && !failed; ++r) {
-      const size_t s = static_cast<size_t>(row_[r].span);
-      const StepSpan& span = spans_[s];
-      const size_t i = static_cast<size_t>(r - first_row[s]);
-      float* x = x_ + r * c_.width;
-      if (!span.soft.empty() && span.soft[i]) {
-        std::memcpy(x, span.soft[i], sizeof(float) * static_cast<size_t>(c_.width));
-        continue;
-      }
-      Status read = w_.embedding.Read(span.ids[i], x);
-      if (!read) {
-        errors[static_cast<size_t>(thread)] = std::move(read);
-        failed = true;
-        return;
-      }
-      for (int64_t d = 0; d < c_.width; ++d) x[d] *= scale;
+  return TryRows(0, rows(), RowGrain(c_.width), [&](int64_t r, int) -> Status {
+    float* x = x_ + r * c_.width;
+    if (const float* soft = Soft(r)) {
+      std::memcpy(x, soft, sizeof(float) * static_cast<size_t>(c_.width));
+      return {};
     }
+    CARAT_RETURN_IF_ERROR(w_.embedding.Read(Id(r), x));
+    for (int64_t d = 0; d < c_.width; ++d) x[d] *= scale;
+    return {};
   });
-  for (Status& error : errors)
-    if (!error) return error;
-  return status;
 }
 
 // ple[t, l] = (norm(projection) + table row * sqrt(P)) / sqrt(2), text-model.md 2.3. Here the
@@ -170,39 +176,19 @@ Status Step::AddTableRows(int64_t row_begin, int64_t n, int first_layer, int end
   const int64_t p = c_.ple_width;
   float* buffers = scratch_.Get(Scratch::kPleTable, pool_.threads() * ple_stride());
   const double root_p = std::sqrt(static_cast<double>(p)), root_half = std::sqrt(0.5);
-  std::atomic<bool> failed{false};
-  std::vector<Status> errors(static_cast<size_t>(pool_.threads()));
-  std::vector<int64_t> first_row(spans_.size());
-  int64_t at = 0;
-  for (size_t s = 0; s < spans_.size(); ++s) {
-    first_row[s] = at;
-    at += static_cast<int64_t>(spans_[s].ids.size());
-  }
-  pool_.ParallelFor(n, 8, [&](int64_t b, int64_t e, int thread) {
+  return TryRows(row_begin, row_begin + n, 8, [&](int64_t r, int thread) -> Status {
     float* table = buffers + thread * ple_stride();
-    for (int64_t r = row_begin + b; r < row_begin + e && !failed; ++r) {
-      const size_t s = static_cast<size_t>(row_[r].span);
-      const StepSpan& span = spans_[s];
-      const size_t i = static_cast<size_t>(r - first_row[s]);
-      int32_t id = span.ids[i];
-      // Soft tokens, media placeholders and ids beyond the table use the row of <pad> (2.3).
-      if ((!span.soft.empty() && span.soft[i]) || id >= c_.ple_vocab || id == c_.image_token ||
-          id == c_.audio_token || id == c_.video_token)
-        id = 0;
-      Status read = w_.ple_table.Read(id, table);
-      if (!read) {
-        errors[static_cast<size_t>(thread)] = std::move(read);
-        failed = true;
-        return;
-      }
-      float* y = ple_ + r * ple_stride();
-      for (int64_t j = first_layer * p; j < end_layer * p; ++j)
-        y[j] = static_cast<float>((y[j] + table[j] * root_p) * root_half);
-    }
+    int32_t id = Id(r);
+    // Soft tokens, media placeholders and ids beyond the table use the row of <pad> (2.3).
+    if (Soft(r) || id >= c_.ple_vocab || id == c_.image_token || id == c_.audio_token ||
+        id == c_.video_token)
+      id = 0;
+    CARAT_RETURN_IF_ERROR(w_.ple_table.Read(id, table));
+    float* y = ple_ + r * ple_stride();
+    for (int64_t j = first_layer * p; j < end_layer * p; ++j)
+      y[j] = static_cast<float>((y[j] + table[j] * root_p) * root_half);
+    return {};
   });
-  for (Status& error : errors)
-    if (!error) return error;
-  return {};
 }
 
 Status Step::PerLayerInputs() {
