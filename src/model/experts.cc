@@ -42,8 +42,10 @@ const float* RunExperts(const Weights& w, ThreadPool& pool, Scratch& scratch, in
   // The sum's buffer first serves as the router's input and then as the experts'.
   float* sum = scratch.Get(Scratch::kExpertSum, rows * d);
   float* logits = scratch.Get(Scratch::kRouter, rows * c.experts);
-  for (int64_t r = 0; r < rows; ++r)
-    kernels.rms_norm(x + r * d, l.router_norm.data(), sum + r * d, d, c.eps);
+  pool.ParallelFor(rows, 8, [&](int64_t b, int64_t e, int) {
+    for (int64_t r = b; r < e; ++r)
+      kernels.rms_norm(x + r * d, l.router_norm.data(), sum + r * d, d, c.eps);
+  });
   const LinearOutput router{&l.router, logits, c.experts};
   Apply(pool, scratch.linear(), sum, d, rows, {&router, 1});
 
@@ -62,14 +64,14 @@ const float* RunExperts(const Weights& w, ThreadPool& pool, Scratch& scratch, in
   std::vector<int64_t> slot(static_cast<size_t>(rows * k));
   std::vector<int64_t> next(begin.begin(), begin.end() - 1);
   float* in = scratch.Get(Scratch::kExpertIn, rows * k * d);
-  for (int64_t r = 0; r < rows; ++r) {
-    kernels.rms_norm(x + r * d, l.pre_ffn_norm_2.data(), sum + r * d, d, c.eps);
-    for (int64_t j = 0; j < k; ++j) {
-      const int64_t s = next[chosen.experts[r * k + j]]++;
-      slot[r * k + j] = s;
-      std::memcpy(in + s * d, sum + r * d, static_cast<size_t>(d) * sizeof(float));
+  for (int64_t i = 0; i < rows * k; ++i) slot[i] = next[chosen.experts[i]]++;
+  pool.ParallelFor(rows, 4, [&](int64_t b, int64_t e, int) {
+    for (int64_t r = b; r < e; ++r) {
+      kernels.rms_norm(x + r * d, l.pre_ffn_norm_2.data(), sum + r * d, d, c.eps);
+      for (int64_t j = 0; j < k; ++j)
+        std::memcpy(in + slot[r * k + j] * d, sum + r * d, static_cast<size_t>(d) * sizeof(float));
     }
-  }
+  });
 
   float* out = scratch.Get(Scratch::kExpertOut, rows * k * d);
   float* gate = scratch.Get(Scratch::kGate, rows * k * f);
