@@ -42,7 +42,8 @@ uint64_t ScratchBytes(const Config& c, NumericMode mode, int64_t rows, int64_t w
     int64_t& ff = i < last_owner ? ff_all : ff_wanted;
     ff = std::max<int64_t>(ff, p.ff_width);
   }
-  const int64_t ff = std::max(rows * ff_all, std::max<int64_t>(wanted, 1) * ff_wanted);
+  const int64_t ff = std::max({rows * ff_all, std::max<int64_t>(wanted, 1) * ff_wanted,
+                               rows * c.experts_used * c.expert_ff});
   const int64_t half0 = static_cast<int64_t>(c.rope[0].inv_freq.size());
   const int64_t half1 = static_cast<int64_t>(c.rope[1].inv_freq.size());
   int64_t floats = rows * (3 * int64_t{c.width} + 2 * q + 2 * kv + 2 * half0 + 2 * half1) + 2 * ff +
