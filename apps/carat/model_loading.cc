@@ -64,17 +64,8 @@ std::string HumanBytes(uint64_t bytes) {
 
 std::string DescribePlan(const MemoryPlan& plan) {
   std::string text = fmt::format("memory plan, context of {} tokens\n", plan.context_tokens);
-  const auto line = [&](const char* name, uint64_t bytes) {
+  for (const auto& [name, bytes] : PlanLines(plan))
     text += fmt::format("  {:<18} {:>10}\n", name, HumanBytes(bytes));
-  };
-  line("weights-mapped", plan.weights_mapped);
-  line("weights-anonymous", plan.weights_anonymous);
-  line("ple-rows", plan.ple_rows);
-  line("kv", plan.kv);
-  line("scratch", plan.scratch);
-  line("tokenizer", plan.tokenizer);
-  line("program", plan.program);
-  line("peak", plan.peak);
   return text;
 }
 

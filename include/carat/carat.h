@@ -55,6 +55,9 @@ struct MemoryPlan {
   int64_t context_tokens = 0;
 };
 
+// The regions by the names people see ("weights-mapped", ...), "peak" last.
+std::vector<std::pair<std::string_view, uint64_t>> PlanLines(const MemoryPlan& plan);
+
 struct ModelInfo {
   std::string name;    // general.name, or the file's or folder's name
   std::string family;  // "gemma4", "gemma3"

@@ -82,18 +82,10 @@ void AddTokens(const ModelInfo& info, ReportBuilder& report) {
 void AddPlan(const MemoryPlan& plan, ReportBuilder& report) {
   Json object = {{"context_tokens", plan.context_tokens}};
   report.Line("memory plan", fmt::format("context of {} tokens", plan.context_tokens));
-  const auto line = [&](const char* name, uint64_t bytes) {
-    object[name] = bytes;
+  for (const auto& [name, bytes] : PlanLines(plan)) {
+    object[std::string(name)] = bytes;
     report.Line(fmt::format("  {}", name), ShowBytes(bytes));
-  };
-  line("weights-mapped", plan.weights_mapped);
-  line("weights-anonymous", plan.weights_anonymous);
-  line("ple-rows", plan.ple_rows);
-  line("kv", plan.kv);
-  line("scratch", plan.scratch);
-  line("tokenizer", plan.tokenizer);
-  line("program", plan.program);
-  line("peak", plan.peak);
+  }
   report.Add("memory_plan", object);
 }
 

@@ -98,17 +98,23 @@ Status CheckPlan(const MemoryPlan& plan, const std::string& file) {
   // would wait for the disk, so they count in full.
   const uint64_t available = AvailableBytes();
   if (available == 0 || plan.peak <= available) return {};
-  return NoMemory("{}: needs {} of memory ({}), {} are available; a smaller --ctx needs less", file,
-                  Megabytes(plan.peak), PlanText(plan), Megabytes(available));
+  std::string regions;
+  for (const auto& [name, bytes] : PlanLines(plan))
+    if (name != "peak") regions += fmt::format("{} {}, ", name, Megabytes(bytes));
+  return NoMemory(
+      "{}: needs {} of memory ({}for {} tokens), {} are available; a smaller --ctx needs less",
+      file, Megabytes(plan.peak), regions, plan.context_tokens, Megabytes(available));
 }
 
-std::string PlanText(const MemoryPlan& plan) {
-  return fmt::format(
-      "weights-mapped {}, weights-anonymous {}, ple-rows {}, kv {} for {} tokens, scratch {}, "
-      "tokenizer {}, program {}",
-      Megabytes(plan.weights_mapped), Megabytes(plan.weights_anonymous), Megabytes(plan.ple_rows),
-      Megabytes(plan.kv), plan.context_tokens, Megabytes(plan.scratch), Megabytes(plan.tokenizer),
-      Megabytes(plan.program));
+std::vector<std::pair<std::string_view, uint64_t>> PlanLines(const MemoryPlan& plan) {
+  return {{"weights-mapped", plan.weights_mapped},
+          {"weights-anonymous", plan.weights_anonymous},
+          {"ple-rows", plan.ple_rows},
+          {"kv", plan.kv},
+          {"scratch", plan.scratch},
+          {"tokenizer", plan.tokenizer},
+          {"program", plan.program},
+          {"peak", plan.peak}};
 }
 
 }  // namespace carat

@@ -21,7 +21,4 @@ MemoryPlan MakePlan(const Config& config, const ModelTensors& tensors, uint64_t 
 // control group or address-space limit) can give.
 Status CheckPlan(const MemoryPlan& plan, const std::string& file);
 
-// "weights mapped 1.2 GB, ...": one line for people.
-std::string PlanText(const MemoryPlan& plan);
-
 }  // namespace carat
