@@ -74,7 +74,7 @@ class StructureTest(unittest.TestCase):
         self.assertFinds("words", "README.md", "a\nTO" + "DO: b\n", 2, "unfinished")
         self.assertFinds("words", "src/base/x.cc", 'auto x = "/wo' + 'rk/main";\n', 1, "machine")
         self.assertFinds("words", ".ci/run", "curl https://py" + "pi.org/simple\n", 1, "host")
-        self.assertEqual(self.findings("words", {"README.md": "a network/work/load\n"}), [])
+        self.assertEqual(self.findings("words", {"README.md": "a network/wo" + "rk/load\n"}), [])
 
     def test_kernel_objects(self):
         with tempfile.TemporaryDirectory() as root:
