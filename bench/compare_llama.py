@@ -27,10 +27,7 @@ PACKAGE = "node-llama-cpp@3.22.1"
 
 
 def cache_dir():
-    if os.environ.get("CARAT_CACHE"):
-        return Path(os.environ["CARAT_CACHE"])
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "carat"
+    return Path(subprocess.run([str(ROOT / "tools/cache_dir.sh")], check=True, capture_output=True, text=True).stdout.strip())
 
 
 def fail(message, status=1):

@@ -3,7 +3,6 @@
 """carat perplexity, bench and trace."""
 import json
 import math
-import os
 import signal
 import struct
 import subprocess
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness import BASE, CARAT, GGUF, Case
+from harness import BASE, CARAT, GGUF, ROOT, Case
 
 TYPES = {"F32": "<f4", "I32": "<i4"}
 
@@ -114,8 +113,8 @@ class Bench(Case):
         self.assertIn(got["isa"], self.ok("--version"))
 
     def test_the_memory_plan_foretells_the_peak(self):
-        real = Path(os.environ.get("CARAT_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or
-                    Path.home() / ".cache") / "carat") / "models" / "gemma3-270m"
+        cache = subprocess.run([ROOT / "tools" / "cache_dir.sh"], stdout=subprocess.PIPE, text=True, check=True)
+        real = Path(cache.stdout.strip()) / "models" / "gemma3-270m"
         models = [BASE, GGUF] + ([real] if real.is_dir() else [])
         if not real.is_dir():
             print("SKIPPED for the real model: it is not in the cache")
