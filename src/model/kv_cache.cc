@@ -39,6 +39,7 @@ uint64_t KvGeometry::Bytes(int64_t context, int64_t chunk) const {
 }
 
 PageBuffer KvPool::Take(size_t bytes) {
+  const std::lock_guard<std::mutex> lock(mutex_);
   for (size_t i = 0; i < free_.size(); ++i) {
     if (free_[i].size() != bytes) continue;
     PageBuffer page = std::move(free_[i]);
@@ -49,7 +50,10 @@ PageBuffer KvPool::Take(size_t bytes) {
   return PageBuffer(bytes);
 }
 
-void KvPool::Give(PageBuffer page) { free_.push_back(std::move(page)); }
+void KvPool::Give(PageBuffer page) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  free_.push_back(std::move(page));
+}
 
 KvCache::KvCache(const KvGeometry& geometry, KvPool& pool, int64_t chunk)
     : geometry_(geometry), pool_(pool) {
@@ -67,6 +71,7 @@ void KvCache::Clear() {
   }
   length_ = 0;
   high_ = 0;
+  kept_ = 0;
 }
 
 void KvCache::GrowRings(int64_t blocks) {
@@ -91,6 +96,7 @@ void KvCache::GrowRings(int64_t blocks) {
     }
     rings_[i] = std::move(grown);
   }
+  if (blocks > ring_blocks_) kept_ = std::max(kept_, first * kKvBlock);
   ring_blocks_ = blocks;
 }
 
@@ -121,9 +127,8 @@ std::byte* KvCache::Block(int layer, int head, int64_t block) const {
 int64_t KvCache::OldestCut() const {
   // Slots of the ring hold the newest `ring_blocks_` blocks that were ever reserved; a cut at c
   // needs the window of the next position, c - window + 1 .. c - 1, untouched.
-  const int64_t oldest_block =
-      std::max<int64_t>(0, (high_ + kKvBlock - 1) / kKvBlock - ring_blocks_);
-  const int64_t oldest = oldest_block * kKvBlock;
+  const int64_t oldest_block = (high_ + kKvBlock - 1) / kKvBlock - ring_blocks_;
+  const int64_t oldest = std::max(kept_, oldest_block * kKvBlock);
   return oldest == 0 ? 0 : std::min(length_, oldest + geometry_.window - 1);
 }
 

@@ -5,7 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
+#include <mutex>
 #include <vector>
 
 #include "base/aligned.h"
@@ -34,13 +34,15 @@ struct KvGeometry {
 
 constexpr int64_t kKvPageBlocks = 16;  // blocks of one page: 256 positions
 
-// Pages that sequences give back are kept for the next one. Not thread-safe: one engine thread.
+// Pages that sequences give back are kept for the next one. Thread-safe: a session may be cleared
+// or destroyed while another one runs.
 class KvPool {
  public:
   PageBuffer Take(size_t bytes);
   void Give(PageBuffer page);
 
  private:
+  std::mutex mutex_;
   std::vector<PageBuffer> free_;
 };
 
@@ -83,6 +85,7 @@ class KvCache {
   KvPool& pool_;
   int64_t length_ = 0;
   int64_t high_ = 0;  // largest length since the last Clear: what the rings have seen
+  int64_t kept_ = 0;  // first position that every growth of the rings has kept
   int64_t ring_blocks_ = 0;
   std::vector<Ring> rings_;                     // by layer
   std::vector<std::vector<PageBuffer>> pages_;  // by layer, [head][block in page]
