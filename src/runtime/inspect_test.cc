@@ -4,10 +4,10 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include <cstdlib>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "base/golden_for_test.h"
 #include "runtime/inspect_report.h"
 
 namespace carat {
@@ -15,28 +15,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
+using test::FileOf;
+using test::Golden;
+using test::ReadIndex;
 using ::testing::HasSubstr;
 using ::testing::Not;
-
-// Folder `name` of golden/gguf, where it lies or where the build has unpacked it.
-fs::path GoldenFolder(const char* name) {
-  const char* golden = std::getenv("CARAT_GOLDEN");
-  const fs::path root = golden != nullptr ? fs::path(golden) : fs::path(CARAT_TEST_DATA "/golden");
-  const fs::path direct = root / "gguf" / name;
-  if (fs::is_directory(direct)) return direct;
-  const fs::path unpacked = fs::path(CARAT_TEST_UNPACKED) / "golden/gguf";
-  return fs::is_directory(unpacked / name) ? unpacked / name : unpacked;
-}
-
-nlohmann::json ReadIndex(const fs::path& folder) {
-  std::ifstream file(folder / "index.json");
-  return nlohmann::json::parse(file, nullptr, false);
-}
-
-fs::path FileToOpen(const fs::path& folder, const nlohmann::json& entry) {
-  const fs::path path = folder / entry["file"].get<std::string>();
-  return entry.contains("open") ? path / entry["open"].get<std::string>() : path;
-}
 
 InspectOptions Options(std::string as, fs::path base = {}) {
   InspectOptions options;
@@ -53,23 +36,23 @@ void ExpectRefused(const Result<InspectReport>& report, const fs::path& path) {
 }
 
 TEST(Inspect, RefusesEveryBadFileAsWhatItClaimsToBe) {
-  const fs::path folder = GoldenFolder("bad");
+  const fs::path folder = Golden("gguf/bad");
   const auto index = ReadIndex(folder);
   ASSERT_GT(index.size(), 200u) << folder;
   for (const auto& entry : index) {
     const std::string level = entry["level"];
-    const fs::path path = FileToOpen(folder, entry);
-    const fs::path base = level == "adapter" ? GoldenFolder("weird") / "base.gguf" : fs::path();
+    const fs::path path = FileOf(folder, entry);
+    const fs::path base = level == "adapter" ? Golden("gguf/weird") / "base.gguf" : fs::path();
     ExpectRefused(Inspect(path, Options(level, base)), path);
   }
 }
 
 TEST(Inspect, RefusesBadFilesAlsoWhenItGuesses) {
-  const fs::path folder = GoldenFolder("bad");
+  const fs::path folder = Golden("gguf/bad");
   const auto index = ReadIndex(folder);
   ASSERT_GT(index.size(), 200u) << folder;
   for (const auto& entry : index) {
-    const fs::path path = FileToOpen(folder, entry);
+    const fs::path path = FileOf(folder, entry);
     // Adapters that contradict their base only.
     const std::string file = entry["file"];
     if (entry["level"] == "adapter" &&
@@ -82,11 +65,11 @@ TEST(Inspect, RefusesBadFilesAlsoWhenItGuesses) {
 }
 
 TEST(Inspect, AcceptsEveryOddFileAndGuessesItsKind) {
-  const fs::path folder = GoldenFolder("weird");
+  const fs::path folder = Golden("gguf/weird");
   const auto index = ReadIndex(folder);
   ASSERT_GT(index.size(), 50u) << folder;
   for (const auto& entry : index) {
-    const fs::path path = FileToOpen(folder, entry);
+    const fs::path path = FileOf(folder, entry);
     for (const bool guess : {false, true}) {
       const std::string kind = entry["kind"];
       const auto report = Inspect(path, Options(guess ? "" : kind));
@@ -102,7 +85,7 @@ TEST(Inspect, TellsAModelsShapeTokensAndMemory) {
   InspectOptions options = Options("");
   options.load.context_tokens = 64;
   options.tensors = true;
-  const auto report = Inspect(GoldenFolder("weird") / "base.gguf", options);
+  const auto report = Inspect(Golden("gguf/weird") / "base.gguf", options);
   ASSERT_TRUE(report) << report.error().message;
   const auto json = nlohmann::json::parse(report->json);
   EXPECT_EQ(json["kind"], "model");
@@ -122,7 +105,7 @@ TEST(Inspect, TellsAModelsShapeTokensAndMemory) {
 }
 
 TEST(Inspect, ChecksAnAdapterAgainstItsBase) {
-  const fs::path weird = GoldenFolder("weird");
+  const fs::path weird = Golden("gguf/weird");
   const auto report = Inspect(weird / "adapter.gguf", Options("adapter", weird / "base.gguf"));
   ASSERT_TRUE(report) << report.error().message;
   const auto json = nlohmann::json::parse(report->json);
@@ -132,7 +115,7 @@ TEST(Inspect, ChecksAnAdapterAgainstItsBase) {
 }
 
 TEST(Inspect, ListsMetadataOfAnyContainer) {
-  const auto report = Inspect(GoldenFolder("weird") / "zero-tensors.gguf", Options("container"));
+  const auto report = Inspect(Golden("gguf/weird") / "zero-tensors.gguf", Options("container"));
   ASSERT_TRUE(report) << report.error().message;
   const auto json = nlohmann::json::parse(report->json);
   EXPECT_EQ(json["version"], 3);
@@ -152,7 +135,7 @@ TEST(Inspect, RefusesWhatItDoesNotKnow) {
 }
 
 TEST(Inspect, RefusesUnknownKindsAndNeedlessBases) {
-  const fs::path base = GoldenFolder("weird") / "base.gguf";
+  const fs::path base = Golden("gguf/weird") / "base.gguf";
   const auto kind = Inspect(base, Options("zip"));
   ASSERT_FALSE(kind);
   EXPECT_EQ(kind.error().code, Code::kInvalidArgument);

@@ -1,19 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tokenizers from checkpoints, and whole models from the malformed and the unusual files of
-// tests/golden. The folder comes from CARAT_GOLDEN or from the repository.
+// tests/golden.
 #include "runtime/vocabulary.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <functional>
-#include <nlohmann/json.hpp>
-#include <sstream>
 
-#include "base/json.h"
+#include "base/golden_for_test.h"
 #include "io/checkpoint.h"
 #include "model/checkpoint_for_test.h"
 #include "model/config.h"
@@ -23,38 +19,12 @@ namespace carat {
 namespace {
 
 namespace fs = std::filesystem;
+using test::FileOf;
 using test::GgufMaker;
+using test::Golden;
+using test::ReadIndex;
 using testing::ElementsAre;
 using testing::HasSubstr;
-
-fs::path Golden(const std::string& name) {
-  const char* env = std::getenv("CARAT_GOLDEN");
-  std::vector<fs::path> roots;
-  if (env && *env) roots.emplace_back(env);
-  roots.emplace_back(CARAT_TEST_DATA "/golden");
-#ifdef CARAT_TEST_UNPACKED
-  roots.emplace_back(CARAT_TEST_UNPACKED "/golden");
-#endif
-  for (const fs::path& root : roots) {
-    if (fs::exists(root / name)) return root / name;
-  }
-  return {};
-}
-
-Json ReadIndex(const fs::path& folder) {
-  std::ifstream in(folder / "index.json");
-  std::stringstream text;
-  text << in.rdbuf();
-  auto index = ParseJson(text.str(), "index.json");
-  EXPECT_TRUE(index) << index.error().message;
-  return index ? std::move(*index) : Json::array();
-}
-
-fs::path FileOf(const fs::path& folder, const Json& item) {
-  fs::path path = folder / item["file"].get<std::string>();
-  if (item.contains("open")) path /= item["open"].get<std::string>();
-  return path;
-}
 
 struct Whole {
   Config config;
@@ -140,7 +110,6 @@ std::string ReasonOf(const std::string& file) {
 
 TEST(GoldenFiles, EveryBadModelIsRefusedForItsReason) {
   const fs::path folder = Golden("gguf/bad");
-  if (folder.empty()) GTEST_SKIP() << "no golden folder gguf/bad here";
   int seen = 0;
   for (const Json& item : ReadIndex(folder)) {
     if (item["level"] != "model") continue;
@@ -163,7 +132,6 @@ TEST(GoldenFiles, EveryBadModelIsRefusedForItsReason) {
 
 TEST(GoldenFiles, EveryOddModelLoads) {
   const fs::path folder = Golden("gguf/weird");
-  if (folder.empty()) GTEST_SKIP() << "no golden folder gguf/weird here";
   int seen = 0;
   for (const Json& item : ReadIndex(folder)) {
     if (item["kind"] != "model") continue;
@@ -194,11 +162,9 @@ TEST(GoldenFiles, EveryOddModelLoads) {
 
 TEST(GoldenFiles, EveryTinyModelLoads) {
   const fs::path folder = Golden("gguf/tiny");
-  if (folder.empty()) GTEST_SKIP() << "no golden folder gguf/tiny here";
   for (const Json& item : ReadIndex(folder)) {
     const fs::path file = folder / item["files"][0].get<std::string>();
     SCOPED_TRACE(file);
-    if (!fs::exists(file)) continue;
     const auto whole = Load(file);
     ASSERT_TRUE(whole) << whole.error().message;
     EXPECT_EQ(whole->tokenizer->size(), 512);
@@ -209,21 +175,15 @@ TEST(GoldenFiles, EveryTinyModelLoads) {
 }
 
 TEST(GoldenFiles, EveryTextCheckpointLoads) {
-  int seen = 0;
-  for (const char* name :
-       {"e2b", "e2b-realheads", "e4b", "dense31", "moe26", "unified12", "gemma3", "gemma3-text"}) {
-    const fs::path folder = Golden(std::string("text/") + name);
-    if (folder.empty()) continue;
-    SCOPED_TRACE(name);
+  for (const fs::path& folder : test::TextCheckpoints()) {
+    SCOPED_TRACE(folder);
     const auto whole = Load(folder);
     ASSERT_TRUE(whole) << whole.error().message;
     EXPECT_EQ(whole->tokenizer->size(), 640);
     // Gemma 3's tiny tokenizer has no <end_of_turn>; 106 comes from the file.
     EXPECT_THAT(whole->generation.stop_ids, testing::IsSupersetOf({1, 106}));
     EXPECT_THAT(whole->generation.stop_ids, testing::Not(testing::Contains(212)));  // </s>
-    ++seen;
   }
-  if (seen == 0) GTEST_SKIP() << "no golden folder text here";
 }
 
 // Nine pieces and all bytes, in the form of Gemma 4 files.
@@ -365,7 +325,6 @@ TEST(Vocabulary, HuggingFaceDirectoryNeedsItsTokenizer) {
 
 TEST(Vocabulary, HuggingFaceTokenizerFitsTheEmbedding) {
   const fs::path folder = Golden("text/e2b");
-  if (folder.empty()) GTEST_SKIP() << "no golden checkpoint e2b here";
   const auto c = OpenCheckpoint(folder);
   ASSERT_TRUE(c) << c.error().message;
   EXPECT_TRUE(LoadTokenizer(*c, ConfigWith(Family::kGemma4, 640)));

@@ -4,16 +4,13 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "base/golden_for_test.h"
 #include "tensor/half.h"
 #include "tensor/test_util.h"
 
@@ -188,26 +185,12 @@ TEST_P(BlockVectorTest, DequantisesToThePublishedValues) {
 INSTANTIATE_TEST_SUITE_P(AllTypes, BlockVectorTest, testing::ValuesIn(kVectors),
                          [](const auto& param) { return std::string(Name(param.param.type)); });
 
-std::string ReadFile(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  EXPECT_TRUE(in.good()) << path;
-  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
-}
-
-std::filesystem::path GoldenFolder() {
-  const char* const folder = std::getenv("CARAT_GOLDEN");
-  return std::filesystem::path(folder ? folder : CARAT_TEST_DATA "/golden") / "gguf" / "dequant";
-}
-
 // Zeros may differ in sign, everything else must have the same bits.
 uint32_t BitsButZeroSign(float value) { return value == 0 ? 0 : FloatToBits(value); }
 
 TEST(DequantGolden, EveryTypeHasTheBitsOfLlamaCpp) {
-  const std::filesystem::path folder = GoldenFolder();
-  if (!std::filesystem::exists(folder / "index.json")) {
-    GTEST_SKIP() << "NOT TESTED: no golden data in " << folder;
-  }
-  const auto index = nlohmann::json::parse(ReadFile(folder / "index.json"));
+  const std::filesystem::path folder = test::Golden("gguf/dequant");
+  const Json index = test::ReadIndex(folder);
   ASSERT_EQ(index.size(), 28u);
   for (const auto& entry : index) {
     const std::string name = entry["type"];
@@ -215,8 +198,8 @@ TEST(DequantGolden, EveryTypeHasTheBitsOfLlamaCpp) {
     const auto type = FromGgml(entry["id"]);
     ASSERT_TRUE(type.has_value());
     EXPECT_EQ(Name(*type), name);
-    const std::string file = ReadFile(folder / std::string(entry["gguf"]));
-    const std::string expected = ReadFile(folder / std::string(entry["expected"]));
+    const std::string file = test::ReadFile(folder / std::string(entry["gguf"]));
+    const std::string expected = test::ReadFile(folder / std::string(entry["expected"]));
     ASSERT_EQ(file.substr(0, 4), "GGUF");
 
     // The data section is what the file ends with: the tensors in order, each padded to 32 bytes.

@@ -4,20 +4,17 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <iostream>
-#include <nlohmann/json.hpp>
-
+#include "base/golden_for_test.h"
 #include "text/sha256.h"
 #include "text/test_util.h"
 
 namespace carat {
 namespace {
 
-using nlohmann::json;
 using testing::HasSubstr;
 
 // The text turns of a request of prompting-cases.json, or nothing if it needs more than that.
-std::optional<std::vector<ChatTurn>> TextTurns(const json& request) {
+std::optional<std::vector<ChatTurn>> TextTurns(const Json& request) {
   if (request.contains("tools") || request.contains("preserve_thinking")) return std::nullopt;
   std::vector<ChatTurn> turns;
   for (const auto& message : request["messages"]) {
@@ -33,17 +30,15 @@ std::string Render(ChatDialect dialect, const std::vector<ChatTurn>& turns,
   return segments ? ChatText(*segments) : segments.error().message;
 }
 
-std::string Case(const json& one, const std::string& variant) {
+std::string Case(const Json& one, const std::string& variant) {
   return one.contains("prompt") ? one["prompt"] : one["prompt_" + variant];
 }
 
 TEST(Chat, RendersGemma4AsThePublishedTemplates) {
-  const auto file = ReadWhole(CARAT_TEST_DATA "/golden/prompting-cases.json");
-  ASSERT_TRUE(file);
-  const json cases = json::parse(*file)["render"];
+  const Json cases = test::ReadJson(test::Golden("prompting-cases.json"))["render"];
   int rendered = 0;
   for (const auto& one : cases) {
-    const json& request = one["request"];
+    const Json& request = one["request"];
     const auto turns = TextTurns(request);
     if (!turns) continue;
     ++rendered;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// For the tests of text/: small vocabularies, files of the test data, and the merge rule written
+// For the tests of text/: small vocabularies, where the large ones lie, and the merge rule written
 // down as plainly as possible.
 #pragma once
 
@@ -8,8 +8,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <deque>
-#include <fstream>
-#include <iterator>
 #include <map>
 #include <optional>
 #include <string>
@@ -51,12 +49,6 @@ class VocabularyMaker {
   std::deque<std::string> texts_;
 };
 
-// The folder laid out like tests/golden.
-inline std::string GoldenFolder() {
-  const char* folder = std::getenv("CARAT_GOLDEN");
-  return folder != nullptr && *folder != 0 ? folder : CARAT_TEST_DATA "/golden";
-}
-
 // A vocabulary that tools/derive_vocabulary.py put into the cache.
 inline std::string DerivedVocabulary(const std::string& name) {
   const char* cache = std::getenv("CARAT_CACHE");
@@ -71,12 +63,6 @@ inline std::string DerivedVocabulary(const std::string& name) {
     folder = std::string(home != nullptr ? home : "") + "/.cache/carat";
   }
   return folder + "/vocab/" + name + "/tokenizer.json";
-}
-
-inline std::optional<std::string> ReadWhole(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return std::nullopt;
-  return std::string(std::istreambuf_iterator<char>(file), {});
 }
 
 // Rank of a pair of texts, or nothing.
