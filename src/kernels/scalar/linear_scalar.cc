@@ -6,41 +6,35 @@
 
 #include "kernels/fill.h"
 #include "kernels/generic/float_dot.inl.h"
+#include "kernels/generic/quantize.inl.h"
 
 namespace carat {
 namespace {
 
 constexpr int kTokenTile = 8;
 
-void Quantize(const QuantizeArgs& a) {
-  for (int64_t b = 0; b < a.blocks; ++b) {
-    std::byte* block = a.tile + b * a.nt * kActBlockBytes;
-    for (int t = 0; t < a.nt; ++t) {
-      const float* x = a.x + t * a.x_stride + b * kBlockCols;
-      float max = 0;
-      for (int k = 0; k < kBlockCols; ++k) max = std::fabs(x[k]) > max ? std::fabs(x[k]) : max;
-      const bool zero = max < 0x1p-100f;
-      const float s = zero ? 0 : max / 16256, inverse = zero ? 0 : 16256 / max;
-      int16_t q[kBlockCols];
-      int32_t sum[2] = {0, 0};
-      for (int k = 0; k < kBlockCols; ++k) {
-        q[k] = static_cast<int16_t>(std::nearbyint(x[k] * inverse));
-        sum[k / 16] += q[k];
-      }
-      std::memcpy(block + t * 64, q, 64);
-      const float scales[2] = {s, s / 16};
-      const int32_t total = sum[0] + sum[1], neg_sums[3] = {-total, -sum[0], -sum[1]};
-      const float offsets[3] = {s * static_cast<float>(total), s * static_cast<float>(sum[0]),
-                                s * static_cast<float>(sum[1])};
-      std::byte* meta = block + a.nt * 64 + t * 4 * kActMetaWords;
-      std::memcpy(meta + 4 * kActScale, scales, 8);
-      std::memcpy(meta + 4 * kActNegSum, neg_sums, 4);
-      std::memcpy(meta + 4 * kActOffset, offsets, 4);
-      std::memcpy(meta + 4 * kActNegSum0, neg_sums + 1, 8);
-      std::memcpy(meta + 4 * kActOffset0, offsets + 1, 8);
-    }
+class ActBlock {
+ public:
+  explicit ActBlock(const float* x) : x_(x) {}
+  float MaxAbs() const {
+    float max = 0;
+    for (int k = 0; k < kBlockCols; ++k) max = std::fabs(x_[k]) > max ? std::fabs(x_[k]) : max;
+    return max;
   }
-}
+  HalfSums Store(float inverse, std::byte* codes) const {
+    int16_t q[kBlockCols];
+    int32_t sum[2] = {0, 0};
+    for (int k = 0; k < kBlockCols; ++k) {
+      q[k] = static_cast<int16_t>(std::nearbyint(x_[k] * inverse));
+      sum[k / 16] += q[k];
+    }
+    std::memcpy(codes, q, 64);
+    return {sum[0], sum[1]};
+  }
+
+ private:
+  const float* x_;
+};
 
 // One block of a panel, unpacked: code16 of the contract.
 struct Block {
@@ -124,7 +118,7 @@ void PanelDot(const PanelDotArgs& a) {
 
 void FillLinearScalar(LinearKernels* k) {
   k->token_tile = kTokenTile;
-  k->quantize = Quantize;
+  k->quantize = QuantizeTile<ActBlock>;
   k->panel_dot = PanelDot;
   FillDots(k);
 }

@@ -4,6 +4,7 @@
 // as many instructions as one int16 product. A vector holds 4 columns of 8 rows.
 #include "kernels/fill.h"
 #include "kernels/generic/float_dot.inl.h"
+#include "kernels/generic/quantize.inl.h"
 #include "kernels/x86/panel_prefetch.h"
 
 namespace carat {
@@ -23,42 +24,32 @@ inline int32_t HorizontalSum(__m256i a) {
   return _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xB1)));
 }
 
-void Quantize(const QuantizeArgs& a) {
-  const __m256 sign = _mm256_set1_ps(-0.0f);
-  for (int64_t b = 0; b < a.blocks; ++b) {
-    std::byte* block = a.tile + b * a.nt * kActBlockBytes;
-    for (int t = 0; t < a.nt; ++t) {
-      const float* x = a.x + t * a.x_stride + b * kBlockCols;
-      __m256 v[4], m = _mm256_setzero_ps();
-      for (int i = 0; i < 4; ++i) {
-        v[i] = _mm256_loadu_ps(x + 8 * i);
-        m = _mm256_max_ps(m, _mm256_andnot_ps(sign, v[i]));
-      }
-      const float max = HorizontalMax(m);
-      const bool zero = max < 0x1p-100f;
-      const float s = zero ? 0 : max / 16256, inverse = zero ? 0 : 16256 / max;
-      __m256i q[4];
-      for (int i = 0; i < 4; ++i)
-        q[i] = _mm256_cvtps_epi32(_mm256_mul_ps(v[i], _mm256_set1_ps(inverse)));
-      auto* codes = reinterpret_cast<__m256i*>(block + t * 64);
-      for (int i = 0; i < 2; ++i)
-        _mm256_storeu_si256(
-            codes + i, _mm256_permute4x64_epi64(_mm256_packs_epi32(q[2 * i], q[2 * i + 1]), 0xD8));
-      const int32_t sum0 = HorizontalSum(_mm256_add_epi32(q[0], q[1]));
-      const int32_t sum1 = HorizontalSum(_mm256_add_epi32(q[2], q[3]));
-      const int32_t total = sum0 + sum1, neg_sums[3] = {-total, -sum0, -sum1};
-      const float scales[2] = {s, s / 16};
-      const float offsets[3] = {s * static_cast<float>(total), s * static_cast<float>(sum0),
-                                s * static_cast<float>(sum1)};
-      std::byte* meta = block + a.nt * 64 + t * 4 * kActMetaWords;
-      std::memcpy(meta + 4 * kActScale, scales, 8);
-      std::memcpy(meta + 4 * kActNegSum, neg_sums, 4);
-      std::memcpy(meta + 4 * kActOffset, offsets, 4);
-      std::memcpy(meta + 4 * kActNegSum0, neg_sums + 1, 8);
-      std::memcpy(meta + 4 * kActOffset0, offsets + 1, 8);
-    }
+class ActBlock {
+ public:
+  explicit ActBlock(const float* x) {
+    for (int i = 0; i < 4; ++i) x_[i] = _mm256_loadu_ps(x + 8 * i);
   }
-}
+  float MaxAbs() const {
+    __m256 max = _mm256_setzero_ps();
+    for (int i = 0; i < 4; ++i)
+      max = _mm256_max_ps(max, _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x_[i]));
+    return HorizontalMax(max);
+  }
+  HalfSums Store(float inverse, std::byte* codes) const {
+    __m256i q[4];
+    for (int i = 0; i < 4; ++i)
+      q[i] = _mm256_cvtps_epi32(_mm256_mul_ps(x_[i], _mm256_set1_ps(inverse)));
+    for (int i = 0; i < 2; ++i)
+      _mm256_storeu_si256(
+          reinterpret_cast<__m256i*>(codes) + i,
+          _mm256_permute4x64_epi64(_mm256_packs_epi32(q[2 * i], q[2 * i + 1]), 0xD8));
+    return {HorizontalSum(_mm256_add_epi32(q[0], q[1])),
+            HorizontalSum(_mm256_add_epi32(q[2], q[3]))};
+  }
+
+ private:
+  __m256 x_[4];
+};
 
 inline __m256 LoadScales(const std::byte* p, bool f16) { return f16 ? LoadF16(p).v : Load(p).v; }
 inline __m256 BroadcastFloat(const std::byte* p) {
@@ -199,7 +190,7 @@ void PanelDot(const PanelDotArgs& a) {
 
 void FillLinearAvx2(LinearKernels* k) {
   k->token_tile = kTokenTile;
-  k->quantize = Quantize;
+  k->quantize = QuantizeTile<ActBlock>;
   k->panel_dot = PanelDot;
   FillDots(k);
 }

@@ -4,47 +4,39 @@
 // multiplies 64 unsigned codes with 4 broadcast signed bytes.
 #include "kernels/fill.h"
 #include "kernels/generic/float_dot.inl.h"
+#include "kernels/generic/quantize.inl.h"
 #include "kernels/x86/panel_prefetch.h"
 
 namespace carat {
 namespace {
 
 constexpr int kTokenTile = 8;
-void Quantize(const QuantizeArgs& a) {
-  for (int64_t b = 0; b < a.blocks; ++b) {
-    std::byte* block = a.tile + b * a.nt * kActBlockBytes;
-    for (int t = 0; t < a.nt; ++t) {
-      const float* x = a.x + t * a.x_stride + b * kBlockCols;
-      const __m512 x0 = _mm512_loadu_ps(x), x1 = _mm512_loadu_ps(x + 16);
-      const float max = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(x0), _mm512_abs_ps(x1)));
-      const bool zero = max < 0x1p-100f;
-      const float s = zero ? 0 : max / 16256, inverse = zero ? 0 : 16256 / max;
-      const __m512i q0 = _mm512_cvtps_epi32(_mm512_mul_ps(x0, _mm512_set1_ps(inverse)));
-      const __m512i q1 = _mm512_cvtps_epi32(_mm512_mul_ps(x1, _mm512_set1_ps(inverse)));
-      const __m512i half = _mm512_set1_epi32(64);
-      const __m512i h0 = _mm512_srai_epi32(_mm512_add_epi32(q0, half), 7);
-      const __m512i h1 = _mm512_srai_epi32(_mm512_add_epi32(q1, half), 7);
-      const __m512i l0 = _mm512_sub_epi32(q0, _mm512_slli_epi32(h0, 7));
-      const __m512i l1 = _mm512_sub_epi32(q1, _mm512_slli_epi32(h1, 7));
-      auto* codes = reinterpret_cast<__m128i*>(block + t * 64);
-      _mm_storeu_si128(codes + 0, _mm512_cvtepi32_epi8(h0));
-      _mm_storeu_si128(codes + 1, _mm512_cvtepi32_epi8(h1));
-      _mm_storeu_si128(codes + 2, _mm512_cvtepi32_epi8(l0));
-      _mm_storeu_si128(codes + 3, _mm512_cvtepi32_epi8(l1));
-      const int32_t sum0 = _mm512_reduce_add_epi32(q0), sum1 = _mm512_reduce_add_epi32(q1);
-      const int32_t total = sum0 + sum1, neg_sums[3] = {-total, -sum0, -sum1};
-      const float scales[2] = {s, s / 16};
-      const float offsets[3] = {s * static_cast<float>(total), s * static_cast<float>(sum0),
-                                s * static_cast<float>(sum1)};
-      std::byte* meta = block + a.nt * 64 + t * 4 * kActMetaWords;
-      std::memcpy(meta + 4 * kActScale, scales, 8);
-      std::memcpy(meta + 4 * kActNegSum, neg_sums, 4);
-      std::memcpy(meta + 4 * kActOffset, offsets, 4);
-      std::memcpy(meta + 4 * kActNegSum0, neg_sums + 1, 8);
-      std::memcpy(meta + 4 * kActOffset0, offsets + 1, 8);
-    }
+
+class ActBlock {
+ public:
+  explicit ActBlock(const float* x) : x0_(_mm512_loadu_ps(x)), x1_(_mm512_loadu_ps(x + 16)) {}
+  float MaxAbs() const {
+    return _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(x0_), _mm512_abs_ps(x1_)));
   }
-}
+  HalfSums Store(float inverse, std::byte* codes) const {
+    const __m512i q0 = _mm512_cvtps_epi32(_mm512_mul_ps(x0_, _mm512_set1_ps(inverse)));
+    const __m512i q1 = _mm512_cvtps_epi32(_mm512_mul_ps(x1_, _mm512_set1_ps(inverse)));
+    const __m512i half = _mm512_set1_epi32(64);
+    const __m512i h0 = _mm512_srai_epi32(_mm512_add_epi32(q0, half), 7);
+    const __m512i h1 = _mm512_srai_epi32(_mm512_add_epi32(q1, half), 7);
+    const __m512i l0 = _mm512_sub_epi32(q0, _mm512_slli_epi32(h0, 7));
+    const __m512i l1 = _mm512_sub_epi32(q1, _mm512_slli_epi32(h1, 7));
+    auto* out = reinterpret_cast<__m128i*>(codes);
+    _mm_storeu_si128(out + 0, _mm512_cvtepi32_epi8(h0));
+    _mm_storeu_si128(out + 1, _mm512_cvtepi32_epi8(h1));
+    _mm_storeu_si128(out + 2, _mm512_cvtepi32_epi8(l0));
+    _mm_storeu_si128(out + 3, _mm512_cvtepi32_epi8(l1));
+    return {_mm512_reduce_add_epi32(q0), _mm512_reduce_add_epi32(q1)};
+  }
+
+ private:
+  __m512 x0_, x1_;
+};
 
 enum class CodeKind { kNibbles, kBiasedNibbles, kBytes };
 
@@ -213,7 +205,7 @@ void PanelDot(const PanelDotArgs& a) {
 
 void FillLinearAvx512Vnni(LinearKernels* k) {
   k->token_tile = kTokenTile;
-  k->quantize = Quantize;
+  k->quantize = QuantizeTile<ActBlock>;
   k->panel_dot = PanelDot;
   FillDots(k);
 }
