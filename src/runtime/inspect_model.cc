@@ -9,6 +9,8 @@
 #include "io/adapter.h"
 #include "io/projector.h"
 #include "runtime/inspect_report.h"
+#include "runtime/opened_model.h"
+#include "runtime/plan.h"
 
 namespace carat {
 namespace {
@@ -104,8 +106,10 @@ std::string ShowEncoder(const EncoderInfo& e) {
 
 Result<InspectReport> InspectModelFile(const std::filesystem::path& path,
                                        const InspectOptions& options) {
-  CARAT_ASSIGN_OR_RETURN(const ModelInfo info, InspectModel(path));
-  CARAT_ASSIGN_OR_RETURN(const MemoryPlan plan, PlanModel(path, options.load));
+  CARAT_ASSIGN_OR_RETURN(const OpenedModel opened, OpenModel(path));
+  const ModelInfo info = MakeInfo(opened);
+  CARAT_ASSIGN_OR_RETURN(const MemoryPlan plan, MakePlan(opened.config, opened.tensors,
+                                                         opened.tokenizer->bytes(), options.load));
   ReportBuilder report("model", path);
   AddShape(info, report);
   report.Add("tensor_types", ToObject(info.tensor_types), "tensor types",
@@ -114,9 +118,8 @@ Result<InspectReport> InspectModelFile(const std::filesystem::path& path,
   AddPlan(plan, report);
   report.AddWarnings(info.warnings);
   if (options.tensors) {
-    CARAT_ASSIGN_OR_RETURN(const Checkpoint checkpoint, OpenCheckpoint(path));
     std::vector<const TensorEntry*> tensors;
-    for (const auto& entry : checkpoint.tensors) tensors.push_back(&entry.second);
+    for (const auto& entry : opened.checkpoint.tensors) tensors.push_back(&entry.second);
     report.AddTensors(tensors, true);
   }
   return report.Finish();

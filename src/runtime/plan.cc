@@ -20,10 +20,6 @@ namespace {
 // The program and its libraries, touched while a model runs, and the C library's heap.
 constexpr uint64_t kProgramBytes = uint64_t{14} << 20;
 
-NumericMode ToNumeric(Mode mode) {
-  return mode == Mode::kExact ? NumericMode::kExact : NumericMode::kFast;
-}
-
 // The first number in a file of /proc or /sys; 0 when there is none ("max").
 uint64_t NumberIn(const char* path, const char* key) {
   std::ifstream in(path);
@@ -58,18 +54,32 @@ std::string Megabytes(uint64_t bytes) {
 
 }  // namespace
 
-int64_t PlannedContext(const Config& config, const LoadOptions& options) {
-  if (options.context_tokens > 0) return options.context_tokens;
-  return std::min<int64_t>(config.context, 8192);
+NumericMode ToNumeric(Mode mode) {
+  return mode == Mode::kExact ? NumericMode::kExact : NumericMode::kFast;
 }
 
-MemoryPlan MakePlan(const Config& config, const ModelTensors& tensors, uint64_t tokenizer_bytes,
-                    const LoadOptions& options) {
+int ThreadsOf(const LoadOptions& options) {
+  return options.threads > 0 ? options.threads : DefaultThreads();
+}
+
+Status CheckContext(int64_t tokens) {
+  constexpr int64_t kMost = int64_t{1} << 30;
+  if (tokens >= 0 && tokens <= kMost) return {};
+  return InvalidArgument("the context is {}, expected 0 (the default) to {}", tokens, kMost);
+}
+
+Result<MemoryPlan> MakePlan(const Config& config, const ModelTensors& tensors,
+                            uint64_t tokenizer_bytes, const LoadOptions& options) {
+  CARAT_RETURN_IF_ERROR(InitKernels());
+  if (options.threads < 0 || options.threads > 1024)
+    return InvalidArgument("threads is {}, expected 0 to 1024", options.threads);
+  CARAT_RETURN_IF_ERROR(CheckContext(options.context_tokens));
   const NumericMode mode = ToNumeric(options.mode);
-  const int threads = options.threads > 0 ? options.threads : DefaultThreads();
+  const int threads = ThreadsOf(options);
   const int sequences = std::max(1, options.max_sequences);
   MemoryPlan plan;
-  plan.context_tokens = PlannedContext(config, options);
+  plan.context_tokens =
+      options.context_tokens > 0 ? options.context_tokens : std::min<int64_t>(config.context, 8192);
   const WeightBytes weights = CountWeights(config, tensors, mode);
   plan.weights_mapped = weights.mapped;
   plan.weights_anonymous = weights.anonymous;
