@@ -121,7 +121,7 @@ struct TokenLogprob {
 };
 
 struct TokenEvent {
-  int32_t id;
+  int32_t id;             // -1: no token, text that was held back until the end
   std::string_view text;  // complete UTF-8; may be empty while bytes or a stop string are pending
   float logprob = 0;      // natural logarithm, before penalties and temperature
   std::span<const TokenLogprob> top;
@@ -169,17 +169,22 @@ class Session {
   virtual ~Session() = default;
 
   // Feeds `prompt` (reusing the longest prefix already in the cache) and generates. `on_token` is
-  // called for every token; returning false cancels. Errors: kInvalidArgument (ids, context
-  // full), kCancelled is not an error here but a reason.
+  // called for every token; returning false cancels, and it is not called again. Errors:
+  // kInvalidArgument (ids, context full), kBadFile (weights that give no numbers). Being cancelled
+  // is no error here but a reason.
   virtual Result<GenerateStats> Generate(
       std::span<const int32_t> prompt, const GenerateOptions& options,
       const std::function<bool(const TokenEvent&)>& on_token) = 0;
 
-  // The logits [V] after each of ids[first..], in order. The cache is cleared before and after.
+  // The logits [V] after each of ids[first..], in order, until `on_row` returns false. The cache
+  // is cleared before and after. Takes memory beyond the plan: 16 rows of logits, and the last
+  // layers' activations of 512 rows. Errors: kInvalidArgument, kCancelled (also by on_row),
+  // kBadFile.
   virtual Status Logits(std::span<const int32_t> ids, int64_t first,
                         const std::function<bool(int64_t, std::span<const float>)>& on_row) = 0;
 
-  // Everything that can be compared with another implementation. Clears the cache.
+  // Everything that can be compared with another implementation. Clears the cache. Takes memory
+  // beyond the plan: its output, and activations of a whole chunk's rows. Errors: as of Logits.
   virtual Result<TraceOutput> Trace(const TraceInput& input) = 0;
 
   // Feeds ids without wanting logits, for benchmarks: the cache grows by ids.size().
@@ -197,7 +202,8 @@ struct SessionOptions {
 
 class Model {
  public:
-  // Errors: kNotFound, kBadFile, kNoMemory (with the plan's numbers), kCancelled.
+  // Errors: kNotFound, kBadFile, kInvalidArgument (options, CARAT_ISA), kNoMemory (with the plan's
+  // numbers), kCancelled.
   static Result<std::shared_ptr<Model>> Load(const std::filesystem::path& path,
                                              const LoadOptions& options);
   virtual ~Model() = default;

@@ -35,17 +35,19 @@ float TopLogprobs(std::span<const float> logits, int32_t id, int n,
                   std::vector<TokenLogprob>* top) {
   const double lse = LogSumExp(logits);
   top->clear();
-  if (n > 0) {
-    std::vector<int32_t> ids(logits.size());
-    for (size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<int32_t>(i);
-    const size_t k = std::min(static_cast<size_t>(n), ids.size());
-    std::partial_sort(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(k), ids.end(),
-                      [&](int32_t a, int32_t b) {
-                        return logits[a] != logits[b] ? logits[a] > logits[b] : a < b;
-                      });
-    for (size_t i = 0; i < k; ++i)
-      top->push_back({ids[i], static_cast<float>(logits[ids[i]] - lse)});
+  const size_t most = static_cast<size_t>(std::max(n, 0));
+  for (size_t i = 0; i < logits.size() && most > 0; ++i) {
+    if (top->size() == most) {
+      if (!(logits[i] > top->back().logprob)) continue;
+      top->pop_back();
+    }
+    // Behind its equals, whose ids are lower.
+    const auto place =
+        std::upper_bound(top->begin(), top->end(), logits[i],
+                         [](float x, const TokenLogprob& other) { return x > other.logprob; });
+    top->insert(place, {static_cast<int32_t>(i), logits[i]});
   }
+  for (TokenLogprob& token : *top) token.logprob = static_cast<float>(token.logprob - lse);
   return static_cast<float>(logits[id] - lse);
 }
 
@@ -75,7 +77,9 @@ void Sampler::Adjust(std::span<float> logits, std::span<const int32_t> history) 
 int32_t Sampler::Sample(std::span<float> logits, std::span<const int32_t> history, int64_t index) {
   Adjust(logits, history);
   const int32_t best = ArgMax(logits);
-  if (options_.temperature <= 0 || options_.top_k == 1) return best;
+  if (!(logits[best] > kNever)) return -1;
+  // An infinite logit (a bias) wins whatever the temperature, and has no finite weight.
+  if (options_.temperature <= 0 || options_.top_k == 1 || std::isinf(logits[best])) return best;
 
   // Tokens less likely than the best by e^-80 could not be drawn with a 53-bit uniform anyway.
   const double inverse_t = 1.0 / options_.temperature;

@@ -15,10 +15,11 @@ class Sampler {
  public:
   explicit Sampler(const SamplingOptions& options);
 
-  // Picks the next token from logits [V], which it may change (bias, suppression, penalties).
+  // Picks the next token from logits [V], which it may change (bias, penalties, suppression).
   // `history` are the tokens so far, prompt included; `index` counts the generated tokens. Order:
-  // suppression, bias, penalties, then temperature, top-k, top-p, min-p. Greedy (temperature 0 or
-  // top-k 1) takes the largest logit, ties to the lowest id.
+  // bias, penalties, suppression, then temperature, top-k, top-p, min-p. Greedy (temperature 0 or
+  // top-k 1) takes the largest logit, ties to the lowest id. -1: there is nothing to choose from,
+  // because all logits are -infinity or they are not numbers.
   int32_t Sample(std::span<float> logits, std::span<const int32_t> history, int64_t index);
 
  private:

@@ -3,9 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 
+#include "base/rng.h"
 #include "runtime/stop_strings.h"
 
 namespace carat {
@@ -107,6 +109,44 @@ TEST(Sampler, LogprobsSumToOne) {
   double sum = 0;
   for (const TokenLogprob& t : top) sum += std::exp(t.logprob);
   EXPECT_NEAR(sum, 1, 1e-6);
+}
+
+TEST(Sampler, RefusesToChooseFromNothing) {
+  for (const float nothing : {-INFINITY, NAN}) {
+    for (const float temperature : {0.0f, 1.0f}) {
+      std::vector<float> logits(5, nothing);
+      EXPECT_EQ(Sampler({.temperature = temperature}).Sample(logits, {}, 0), -1);
+    }
+  }
+  auto logits = Five();
+  SamplingOptions all{.temperature = 1};
+  all.suppress = {0, 1, 2, 3, 4};
+  EXPECT_EQ(Sampler(all).Sample(logits, {}, 0), -1);
+}
+
+TEST(Sampler, InfiniteBiasDecides) {
+  SamplingOptions o{.temperature = 2};
+  o.logit_bias = {{2, INFINITY}};
+  for (int64_t i = 0; i < 20; ++i) {
+    auto logits = Five();
+    EXPECT_EQ(Sampler(o).Sample(logits, {}, i), 2);
+  }
+}
+
+TEST(Logprobs, TheBestAreThoseOfASort) {
+  std::vector<float> logits;
+  for (uint64_t i = 0; i < 300; ++i)  // many equal ones
+    logits.push_back(static_cast<float>(CounterRandom(3, 1, i) % 40) - 20);
+  std::vector<int32_t> ids(logits.size());
+  for (size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<int32_t>(i);
+  std::stable_sort(ids.begin(), ids.end(),
+                   [&](int32_t a, int32_t b) { return logits[a] > logits[b]; });
+  for (const int n : {1, 2, 17, 299, 300, 1000}) {
+    std::vector<TokenLogprob> top;
+    TopLogprobs(logits, 0, n, &top);
+    ASSERT_EQ(top.size(), std::min<size_t>(n, logits.size()));
+    for (size_t i = 0; i < top.size(); ++i) ASSERT_EQ(top[i].id, ids[i]) << n << " " << i;
+  }
 }
 
 TEST(StopStrings, HoldsBackOnlyWhatMayBeAStop) {

@@ -43,6 +43,9 @@ class SessionImpl final : public Session {
 
  private:
   Status CheckIds(std::span<const int32_t> ids) const;
+  // Logits without the clearing.
+  Status LogitRows(std::span<const int32_t> ids, int64_t first,
+                   const std::function<bool(int64_t, std::span<const float>)>& on_row);
   // Feeds ids in chunks; if `last`, the final row's logits are left in logits_.
   Status Prefill(std::span<const int32_t> ids, bool last);
   // Cuts the cache to the longest prefix it shares with `ids` and returns its length.
@@ -142,9 +145,12 @@ Result<GenerateStats> SessionImpl::Generate(
   StreamDecoder decoder(tokenizer_.get(), /*skip_special=*/true);
   std::vector<int32_t> history(prompt.begin(), prompt.end());
   std::vector<TokenLogprob> top;
+  std::vector<float> raw;  // the logits before the sampler changes them
   stats.reason = FinishReason::kLength;
+  bool heard = true;  // until on_token returns false
   const auto emit = [&](int32_t id, std::string_view text, float logprob) {
-    return !on_token || on_token(TokenEvent{id, text, logprob, top});
+    heard = !on_token || on_token(TokenEvent{id, text, logprob, top});
+    return heard;
   };
   for (int64_t n = 0; options.max_tokens < 0 || n < options.max_tokens; ++n) {
     if (cancel_.cancelled()) {
@@ -152,9 +158,13 @@ Result<GenerateStats> SessionImpl::Generate(
       break;
     }
     float logprob = 0;
-    std::vector<float> raw;
     if (options.top_logprobs >= 0) raw = logits_;
     const int32_t id = sampler.Sample(logits_, history, n);
+    if (id < 0)
+      return BadFile(
+          "{}: expected a token to choose after {} tokens, found no logit that is a number "
+          "(damaged weights, or every token suppressed?)",
+          engine_->config().file, cache_.length());
     if (options.top_logprobs >= 0) logprob = TopLogprobs(raw, id, options.top_logprobs, &top);
     if (n == 0) stats.ttft_s = Now() - start;
     if (std::find(options.stop_ids.begin(), options.stop_ids.end(), id) != options.stop_ids.end()) {
@@ -184,7 +194,7 @@ Result<GenerateStats> SessionImpl::Generate(
     }
   }
   // Bytes and beginnings of stop strings that turned out to be plain text.
-  if (!stops.stopped()) {
+  if (heard && !stops.stopped()) {
     const std::string rest = stops.Push(decoder.Flush());
     const std::string tail = rest + stops.Flush();
     top.clear();
@@ -198,6 +208,13 @@ Status SessionImpl::Logits(std::span<const int32_t> ids, int64_t first,
                            const std::function<bool(int64_t, std::span<const float>)>& on_row) {
   cancel_.Reset();
   Clear();
+  Status status = LogitRows(ids, first, on_row);
+  Clear();
+  return status;
+}
+
+Status SessionImpl::LogitRows(std::span<const int32_t> ids, int64_t first,
+                              const std::function<bool(int64_t, std::span<const float>)>& on_row) {
   CARAT_RETURN_IF_ERROR(CheckIds(ids));
   if (static_cast<int64_t>(ids.size()) > context_)
     return InvalidArgument("{} tokens, the context holds {}", ids.size(), context_);
@@ -232,14 +249,12 @@ Status SessionImpl::Logits(std::span<const int32_t> ids, int64_t first,
       for (int64_t i = 0; i < count; ++i) {
         if (cancel_.cancelled() ||
             !on_row(at + r + i, {rows.data() + static_cast<size_t>(i) * vocab, vocab})) {
-          Clear();
           return Cancelled();
         }
       }
     }
     at += n;
   }
-  Clear();
   return {};
 }
 

@@ -55,6 +55,9 @@ Result<TraceOutput> RunTrace(Engine& engine, KvCache& cache, const TraceInput& i
   if (input.logits_from < 0 || static_cast<size_t>(input.logits_from) >= total)
     return InvalidArgument("logits wanted from position {}, expected 0 to {}", input.logits_from,
                            total - 1);
+  for (const int32_t id : input.suppress)
+    if (id < 0 || id >= c.vocab)
+      return InvalidArgument("suppressed token {}, expected 0 to {}", id, c.vocab - 1);
   std::vector<const float*> soft(total, nullptr);
   for (size_t i = 0; i < input.soft_positions.size(); ++i) {
     const int32_t at = input.soft_positions[i];

@@ -9,7 +9,7 @@
 namespace carat {
 
 // Runs input.ids through the engine with everything recorded, then continues greedily. `cache` is
-// empty. Errors: kInvalidArgument (shapes of the soft rows), kCancelled.
+// empty. Errors: kInvalidArgument (shapes, positions, ids), kCancelled, kBadFile.
 Result<TraceOutput> RunTrace(Engine& engine, KvCache& cache, const TraceInput& input,
                              const CancelToken& cancel);
 
