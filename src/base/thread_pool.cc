@@ -2,6 +2,7 @@
 #include "base/thread_pool.h"
 
 #include <chrono>
+#include <system_error>
 
 #include "base/check.h"
 
@@ -24,7 +25,12 @@ constexpr auto kSpin = std::chrono::microseconds(200);
 
 ThreadPool::ThreadPool(int threads) {
   CARAT_CHECK(threads >= 1);
-  for (int t = 1; t < threads; ++t) workers_.emplace_back([this, t] { Work(t); });
+  workers_.reserve(static_cast<size_t>(threads) - 1);
+  try {
+    for (int t = 1; t < threads; ++t) workers_.emplace_back([this, t] { Work(t); });
+  } catch (const std::system_error&) {
+    // A limit on processes or address space. Results don't depend on how many threads there are.
+  }
 }
 
 ThreadPool::~ThreadPool() {
@@ -64,12 +70,12 @@ void ThreadPool::Run(int64_t n, int64_t grain, Call call, void* fn) {
   }
   Pieces(0);
   // With more threads than free processors a worker may need ours to finish.
-  int spins = 0;
-  while (busy_.load(std::memory_order_acquire) > 0) {
-    if (++spins > 500) {
-      std::this_thread::yield();
-    } else {
+  for (int spins = 0; busy_.load(std::memory_order_acquire) > 0;) {
+    if (spins < 500) {
+      ++spins;
       Pause();
+    } else {
+      std::this_thread::yield();
     }
   }
 }

@@ -17,7 +17,8 @@ namespace carat {
 // from one thread. Workers spin briefly after each job and then sleep.
 class ThreadPool {
  public:
-  // `threads` counts the calling thread; 1 runs everything in it. Requires threads >= 1.
+  // `threads` counts the calling thread; 1 runs everything in it. There are fewer where the system
+  // refuses to start more. Requires threads >= 1.
   explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;

@@ -2,6 +2,7 @@
 #include "base/thread_pool.h"
 
 #include <gtest/gtest.h>
+#include <pthread.h>
 
 #include <numeric>
 
@@ -33,6 +34,20 @@ TEST(ThreadPool, WakesWorkersThatFellAsleep) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
   EXPECT_EQ(sum, 20 * 64 * 63 / 2);
+}
+
+TEST(ThreadPool, MakesDoWithTheThreadsThatTheSystemGives) {
+  pthread_attr_t usual, huge;
+  ASSERT_EQ(pthread_getattr_default_np(&usual), 0);
+  ASSERT_EQ(pthread_getattr_default_np(&huge), 0);
+  ASSERT_EQ(pthread_attr_setstacksize(&huge, size_t{1} << 47), 0);  // no address space has that
+  ASSERT_EQ(pthread_setattr_default_np(&huge), 0);
+  ThreadPool pool(4);
+  ASSERT_EQ(pthread_setattr_default_np(&usual), 0);
+  EXPECT_EQ(pool.threads(), 1);
+  int64_t done = 0;
+  pool.ParallelFor(10, 3, [&](int64_t b, int64_t e, int) { done += e - b; });
+  EXPECT_EQ(done, 10);
 }
 
 }  // namespace
