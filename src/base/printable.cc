@@ -20,9 +20,12 @@ std::string Printable(std::string_view bytes, size_t max_bytes) {
       piece = fmt::format("\\x{:02x}", c);
     } else if (n == 2 && c == 0xC2 && static_cast<unsigned char>(bytes[1]) < 0xA0) {
       piece = fmt::format("\\x{:02x}", static_cast<unsigned char>(bytes[1]));  // C1 controls
-    } else if (n == 3 &&
-               (bytes.substr(0, 3) == "\xE2\x80\xA8" || bytes.substr(0, 3) == "\xE2\x80\xA9")) {
-      piece = "\\n";  // U+2028, U+2029 end a line
+    } else if (n == 3 && c == 0xE2 && (bytes[1] == '\x80' || bytes[1] == '\x81')) {
+      const int point = 0x2000 | (bytes[1] & 1) << 6 | (bytes[2] & 0x3F);
+      const bool line_end = point == 0x2028 || point == 0x2029;
+      const bool turns =
+          (point >= 0x202A && point <= 0x202E) || (point >= 0x2066 && point <= 0x2069);
+      piece = line_end || turns ? fmt::format("\\u{:04x}", point) : std::string(bytes.substr(0, 3));
     } else {
       piece = std::string(bytes.substr(0, static_cast<size_t>(n)));
     }

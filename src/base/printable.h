@@ -8,8 +8,9 @@
 namespace carat {
 
 // Bytes of unknown origin (names and texts from files) for a one-line message or a terminal:
-// invalid UTF-8 becomes U+FFFD, control characters and line ends become "\xNN", and what is longer
-// than `max_bytes` is cut at a character and ends in "...".
+// invalid UTF-8 becomes U+FFFD; control characters become "\xNN", what ends a line or turns the
+// direction of writing becomes "\uNNNN"; what is longer than `max_bytes` is cut at a character and
+// ends in "...".
 std::string Printable(std::string_view bytes, size_t max_bytes = 96);
 
 }  // namespace carat
