@@ -67,7 +67,6 @@ TEST(MappedFile, KeepsBytesThatAreInMemory) {
   EXPECT_EQ(file->path(), "made.up");
   EXPECT_EQ(file->size(), 3u);
   file->Drop(0, 3);
-  file->WillNeed(0, 3);
   std::byte two[2];
   ASSERT_TRUE(file->ReadAt(1, two));
   EXPECT_EQ(two[1], std::byte{3});

@@ -46,16 +46,7 @@ class Builder : public nlohmann::json_sax<Json> {
 
   bool parse_error(std::size_t position, const std::string&,
                    const nlohmann::detail::exception& e) override {
-    // "[json.exception.parse_error.101] parse error at line 1, column 2: syntax error while
-    // parsing value - invalid literal; last read: '...'": the middle is what people need.
-    std::string what = e.what();
-    if (const size_t cut = what.find("; last read"); cut != std::string::npos) what.resize(cut);
-    if (const size_t cut = what.find("syntax error"); cut != std::string::npos) {
-      what.erase(0, cut);
-    } else if (const size_t id = what.find("] "); id != std::string::npos) {
-      what.erase(0, id + 2);
-    }
-    return Fail("byte " + std::to_string(position) + ": " + Printable(what, 160));
+    return Fail(JsonSyntaxError(position, e.what()));
   }
 
   Json root;
@@ -192,6 +183,18 @@ Result<Json> ParseJson(std::string_view text, std::string_view name, const JsonL
   return std::move(builder.root);
 }
 
+std::string JsonSyntaxError(size_t position, std::string_view what) {
+  // "[json.exception.parse_error.101] parse error at line 1, column 2: syntax error while parsing
+  // value - invalid literal; last read: '...'": the middle is what people need.
+  what = what.substr(0, what.find("; last read"));
+  if (const size_t cut = what.find("syntax error"); cut != std::string_view::npos) {
+    what.remove_prefix(cut);
+  } else if (const size_t id = what.find("] "); id != std::string_view::npos) {
+    what.remove_prefix(id + 2);
+  }
+  return fmt::format("byte {}: {}", position, Printable(what, 160));
+}
+
 std::string DumpJson(const Json& value, int indent) {
   return value.dump(indent, ' ', false, Json::error_handler_t::replace);
 }
@@ -217,26 +220,12 @@ const Json* JsonFind(const Json& object, std::string_view key) {
 Result<int64_t> JsonInt(const Json& object, std::string_view key, std::string_view file) {
   return Member<int64_t>(object, key, file, nullptr);
 }
-Result<int64_t> JsonIntOr(const Json& object, std::string_view key, int64_t fallback,
-                          std::string_view file) {
-  return Member<int64_t>(object, key, file, &fallback);
-}
 Result<double> JsonNumber(const Json& object, std::string_view key, std::string_view file) {
   return Member<double>(object, key, file, nullptr);
-}
-Result<double> JsonNumberOr(const Json& object, std::string_view key, double fallback,
-                            std::string_view file) {
-  return Member<double>(object, key, file, &fallback);
-}
-Result<bool> JsonBool(const Json& object, std::string_view key, std::string_view file) {
-  return Member<bool>(object, key, file, nullptr);
 }
 Result<bool> JsonBoolOr(const Json& object, std::string_view key, bool fallback,
                         std::string_view file) {
   return Member<bool>(object, key, file, &fallback);
-}
-Result<std::string> JsonString(const Json& object, std::string_view key, std::string_view file) {
-  return Member<std::string>(object, key, file, nullptr);
 }
 Result<std::string> JsonStringOr(const Json& object, std::string_view key,
                                  std::string_view fallback, std::string_view file) {

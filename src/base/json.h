@@ -29,6 +29,10 @@ struct JsonLimits {
 // object). `name` is for messages. Errors: kBadFile.
 Result<Json> ParseJson(std::string_view text, std::string_view name, const JsonLimits& limits = {});
 
+// "byte 6: syntax error while parsing array - unexpected end of input": what the library says of an
+// error at `position`, shortened. For readers that take events instead of a tree.
+std::string JsonSyntaxError(size_t position, std::string_view what);
+
 // Compact, or indented by `indent` spaces. Invalid UTF-8 in strings becomes U+FFFD; numbers that
 // are not finite become null.
 std::string DumpJson(const Json& value, int indent = -1);
@@ -43,15 +47,9 @@ const Json* JsonFind(const Json& object, std::string_view key);
 // A member that is null counts as absent: an error without fallback. A wrong kind is always an
 // error. Integers must be written as integers; numbers may be integers. Errors: kBadFile.
 Result<int64_t> JsonInt(const Json& object, std::string_view key, std::string_view file);
-Result<int64_t> JsonIntOr(const Json& object, std::string_view key, int64_t fallback,
-                          std::string_view file);
 Result<double> JsonNumber(const Json& object, std::string_view key, std::string_view file);
-Result<double> JsonNumberOr(const Json& object, std::string_view key, double fallback,
-                            std::string_view file);
-Result<bool> JsonBool(const Json& object, std::string_view key, std::string_view file);
 Result<bool> JsonBoolOr(const Json& object, std::string_view key, bool fallback,
                         std::string_view file);
-Result<std::string> JsonString(const Json& object, std::string_view key, std::string_view file);
 Result<std::string> JsonStringOr(const Json& object, std::string_view key,
                                  std::string_view fallback, std::string_view file);
 Result<std::vector<int64_t>> JsonInts(const Json& object, std::string_view key,

@@ -71,12 +71,11 @@ TEST(Json, GetsTypedMembersAndNamesWhatIsWrong) {
   ASSERT_TRUE(r);
   EXPECT_EQ(*JsonInt(*r, "i", "c"), 5);
   EXPECT_EQ(*JsonNumber(*r, "i", "c"), 5.0);
-  EXPECT_EQ(*JsonNumberOr(*r, "f", 0, "c"), 1.5);
-  EXPECT_EQ(*JsonIntOr(*r, "absent", 7, "c"), 7);
-  EXPECT_EQ(*JsonIntOr(*r, "n", 7, "c"), 7);
-  EXPECT_EQ(*JsonBool(*r, "b", "c"), true);
+  EXPECT_EQ(*JsonNumber(*r, "f", "c"), 1.5);
+  EXPECT_EQ(*JsonBoolOr(*r, "b", false, "c"), true);
   EXPECT_EQ(*JsonBoolOr(*r, "absent", true, "c"), true);
-  EXPECT_EQ(*JsonString(*r, "s", "c"), "x");
+  EXPECT_EQ(*JsonBoolOr(*r, "n", true, "c"), true);
+  EXPECT_EQ(*JsonStringOr(*r, "s", "y", "c"), "x");
   EXPECT_EQ(*JsonStringOr(*r, "absent", "y", "c"), "y");
   EXPECT_EQ(*JsonInts(*r, "l", "c"), (std::vector<int64_t>{1, 2}));
   EXPECT_EQ(*JsonStrings(*r, "t", "c"), std::vector<std::string>{"a"});
@@ -85,12 +84,12 @@ TEST(Json, GetsTypedMembersAndNamesWhatIsWrong) {
             "config.json: \"n\": missing, expected integer");
   EXPECT_EQ(JsonInt(*r, "f", "config.json").error().message,
             "config.json: \"f\": expected integer, found number 1.5");
-  EXPECT_EQ(JsonIntOr(*r, "s", 3, "config.json").error().message,
-            "config.json: \"s\": expected integer, found string \"x\"");
+  EXPECT_EQ(JsonNumber(*r, "s", "config.json").error().message,
+            "config.json: \"s\": expected number, found string \"x\"");
   EXPECT_EQ(JsonInts(*r, "m", "config.json").error().message,
             "config.json: \"m\"[1]: expected integer, found string \"x\"");
   EXPECT_FALSE(JsonInt(*r, "u", "c"));
-  EXPECT_FALSE(JsonBool(*r, "i", "c"));
+  EXPECT_FALSE(JsonBoolOr(*r, "i", true, "c"));
   EXPECT_FALSE(JsonObject(*r, "l", "c"));
   EXPECT_FALSE(JsonArray(*r, "o", "c"));
   EXPECT_FALSE(JsonInt((*r)["l"], "i", "c"));
@@ -101,6 +100,9 @@ TEST(Printable, MakesOneSafeLine) {
   EXPECT_EQ(Printable(std::string_view("a\0\n\x1B[", 5)), "a\\x00\\x0a\\x1b[");
   EXPECT_EQ(Printable("\xFF"), "\xEF\xBF\xBD");
   EXPECT_EQ(Printable("\xC2\x9B"), "\\x9b");
+  EXPECT_EQ(Printable("\u2028\u2029"), "\\u2028\\u2029");
+  EXPECT_EQ(Printable("a\u202Eb\u2066c"), "a\\u202eb\\u2066c");
+  EXPECT_EQ(Printable("\u2027\u202F\u2065\u206A\u2581"), "\u2027\u202F\u2065\u206A\u2581");
   EXPECT_EQ(Printable("abcdef", 3), "abc...");
   EXPECT_EQ(Printable("ab\xC3\xBC", 3), "ab...");
   EXPECT_EQ(Printable("abc", 3), "abc");

@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <limits>
 
 namespace carat {
 
@@ -26,6 +27,8 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::Open(const std::filesystem
     return BadFile("{}: cannot be examined: {}", path.string(), std::strerror(errno));
   if (!S_ISREG(st.st_mode)) return BadFile("{}: expected a regular file", path.string());
   file->size_ = static_cast<uint64_t>(st.st_size);
+  if (file->size_ > std::numeric_limits<size_t>::max())
+    return BadFile("{}: {} bytes, more than this machine can map", path.string(), file->size_);
   if (file->size_ > 0) {
     void* p = ::mmap(nullptr, file->size_, PROT_READ, MAP_PRIVATE, fd, 0);
     if (p == MAP_FAILED)
@@ -78,14 +81,6 @@ void MappedFile::Drop(uint64_t offset, uint64_t length) const {
   const uint64_t first = (offset + page - 1) / page * page;
   const uint64_t last = end == size_ ? (end + page - 1) / page * page : end / page * page;
   if (last > first) ::madvise(const_cast<std::byte*>(data_) + first, last - first, MADV_DONTNEED);
-}
-
-void MappedFile::WillNeed(uint64_t offset, uint64_t length) const {
-  if (fd_ < 0 || !data_ || offset >= size_) return;
-  const uint64_t page = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
-  const uint64_t first = offset / page * page;
-  const uint64_t end = length > size_ - offset ? size_ : offset + length;
-  ::madvise(const_cast<std::byte*>(data_) + first, end - first, MADV_WILLNEED);
 }
 
 }  // namespace carat

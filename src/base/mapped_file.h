@@ -36,8 +36,6 @@ class MappedFile {
 
   // Gives the resident pages that lie wholly inside the range back to the system.
   void Drop(uint64_t offset, uint64_t length) const;
-  // Asks for read-ahead of the range.
-  void WillNeed(uint64_t offset, uint64_t length) const;
 
  private:
   MappedFile() = default;

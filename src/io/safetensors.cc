@@ -139,8 +139,8 @@ class HeaderReader : public nlohmann::json_sax<Json> {
   }
 
   bool parse_error(std::size_t position, const std::string&,
-                   const nlohmann::detail::exception&) override {
-    return Fail(fmt::format("invalid JSON at byte {} of the header", position));
+                   const nlohmann::detail::exception& e) override {
+    return Fail("header: invalid JSON: " + JsonSyntaxError(position, e.what()));
   }
 
   std::map<std::string, std::string, std::less<>> metadata;

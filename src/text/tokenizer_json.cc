@@ -4,6 +4,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "base/printable.h"
 
 namespace carat {
@@ -102,7 +103,7 @@ class Reader : public nlohmann::json_sax<nlohmann::json> {
 
   bool parse_error(std::size_t position, const std::string&,
                    const nlohmann::detail::exception& e) override {
-    return Fail(fmt::format("byte {}: {}", position, Printable(e.what(), 200)));
+    return Fail("invalid JSON: " + JsonSyntaxError(position, e.what()));
   }
 
  private:
@@ -297,6 +298,10 @@ std::string_view TokenizerJson::Setting(const std::string& path) const {
 }
 
 Result<TokenizerJson> ReadTokenizerJson(std::string_view json, const std::string& file) {
+  // The library takes a NUL for the end of the text.
+  if (const size_t nul = json.find('\0'); nul != std::string_view::npos) {
+    return BadFile("{}: invalid JSON: byte {}: NUL", file, nul);
+  }
   TokenizerJson out;
   Reader reader(&out);
   if (!nlohmann::json::sax_parse(json.begin(), json.end(), &reader)) {

@@ -169,6 +169,7 @@ TEST(TokenizerJson, RefusesWhatIsNotJson) {
   EXPECT_THAT(ErrorOf(R"({"model": 7})"), HasSubstr("no model.vocab"));
   EXPECT_THAT(ErrorOf(Json("\"a\": 3", "\"a\xFF\": 3")), HasSubstr("invalid"));
   const std::string json = Json();
+  EXPECT_THAT(ErrorOf(json + '\0'), HasSubstr("NUL"));
   for (size_t length = 0; length < json.size(); ++length) {
     EXPECT_NE(ErrorOf(json.substr(0, length)), "loads") << length;
   }
