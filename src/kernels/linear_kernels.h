@@ -38,7 +38,8 @@ struct PanelFormat {
 //   codes [nt][64 bytes]      in whatever form the instruction set multiplies best
 //   meta  [nt][kActMetaWords] 32-bit words, below
 // s = max|x| / 16256 and q = nearest even integer to x * (16256 / max|x|); a block whose maximum is
-// below 2^-100 counts as zero, because the quotient would overflow.
+// below 2^-100 counts as zero, because the quotient would overflow. A block with an infinity or a
+// NaN has q = 0 and s = NaN, so that all products with it are NaN.
 enum ActMeta {
   kActScale = 0,    // float: s
   kActScale16 = 1,  // float: s / 16
@@ -53,7 +54,7 @@ enum ActMeta {
 constexpr int kActBlockBytes = 64 + 4 * kActMetaWords;  // per row and block
 
 struct QuantizeArgs {
-  const float* x = nullptr;  // [nt, 32 * blocks], finite
+  const float* x = nullptr;  // [nt, 32 * blocks]
   int64_t x_stride = 0;      // floats between rows
   int nt = 0;                // rows of this tile
   int64_t blocks = 0;

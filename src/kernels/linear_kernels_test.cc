@@ -219,10 +219,54 @@ TEST_P(QuantizedLinear, IsWithinHalfAUnitOfTheActivations) {
   }
 }
 
+TEST_P(QuantizedLinear, GivesNaNForARowThatIsNotFiniteAndLeavesTheOthers) {
+  const int64_t cols = 256, rows = 18;
+  const Packed w = Pack(GetParam(), rows, cols, Codes::kRandom, 6);
+  const auto x = RandomFloats(3 * cols, 7);
+  for (const KernelTable* k : Runnable()) {
+    const auto expected = Multiply(k->linear, w, x, 3, w.blocks());
+    for (const float bad : {NAN, BitsToFloat(0xFF800001), INFINITY, -INFINITY}) {
+      for (const int64_t at : {0, 15, 16, 37, 255}) {
+        auto changed = x;
+        changed[cols + at] = bad;
+        const auto y = Multiply(k->linear, w, changed, 3, w.blocks());
+        for (int64_t i = 0; i < 3 * rows; ++i) {
+          if (i / rows == 1) {
+            ASSERT_TRUE(std::isnan(y[i])) << k->isa << " " << bad << " at " << at;
+          } else {
+            ASSERT_EQ(FloatToBits(y[i]), FloatToBits(expected[i])) << k->isa << " " << at;
+          }
+        }
+      }
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Types, QuantizedLinear, testing::ValuesIn(QuantizedTypes()),
                          [](const testing::TestParamInfo<DType>& type) {
                            return std::string(Name(type.param));
                          });
+
+// What the codes stand for, at both ends of what a float can be.
+TEST(Quantize, ScalesTinyAndHugeBlocks) {
+  for (const KernelTable* table : Runnable()) {
+    for (const float max : {3.4028235e38f, 1e30f, 0x1p-100f, 0x1.fffffep-101f, 1e-40f, 0.0f}) {
+      std::vector<float> x(kBlockCols, max);
+      x[3] = -max;
+      std::vector<std::byte> act(kActBlockBytes);
+      table->linear.quantize({x.data(), kBlockCols, 1, 1, act.data()});
+      float s, offset;
+      int32_t neg_sum;
+      std::memcpy(&s, &act[64 + 4 * kActScale], 4);
+      std::memcpy(&neg_sum, &act[64 + 4 * kActNegSum], 4);
+      std::memcpy(&offset, &act[64 + 4 * kActOffset], 4);
+      const bool zero = max < 0x1p-100f;
+      EXPECT_EQ(s, zero ? 0 : max / 16256) << table->isa << " " << max;
+      EXPECT_EQ(neg_sum, zero ? 0 : -30 * 16256) << table->isa << " " << max;
+      EXPECT_EQ(offset, s * (zero ? 0 : 30 * 16256)) << table->isa << " " << max;
+    }
+  }
+}
 
 TEST(Quantize, TreatsEachBlockByItself) {
   // Weights that are one at a single column read an activation back.

@@ -17,18 +17,27 @@ struct HalfSums {
   int32_t first, second;
 };
 
-// ActBlock is one row's block: made from its 32 floats, it has MaxAbs() and Store(inverse, codes),
-// which writes the 64 bytes of codes for q = x * inverse and returns the sums of q.
+// ActBlock is one row's block, made from its 32 floats. MaxAbs() compares bits, to which infinities
+// and NaN are larger than all else. Store(inverse, codes) writes the 64 bytes of codes for
+// q = x * inverse and returns the sums of q; x is finite then.
 template <class ActBlock>
 void QuantizeTile(const QuantizeArgs& a) {
   for (int64_t b = 0; b < a.blocks; ++b) {
     std::byte* block = a.tile + b * a.nt * kActBlockBytes;
     for (int t = 0; t < a.nt; ++t) {
       const ActBlock x(a.x + t * a.x_stride + b * kBlockCols);
+      std::byte* codes = block + t * 64;
       const float max = x.MaxAbs();
-      const bool zero = max < 0x1p-100f;
-      const float s = zero ? 0 : max / 16256, inverse = zero ? 0 : 16256 / max;
-      const HalfSums sum = x.Store(inverse, block + t * 64);
+      float s;
+      HalfSums sum = {0, 0};
+      if (max < __builtin_inff()) {
+        const bool zero = max < 0x1p-100f;
+        s = zero ? 0 : max / 16256;
+        sum = x.Store(zero ? 0 : 16256 / max, codes);
+      } else {
+        s = __builtin_nanf("");
+        std::memset(codes, 0, 64);
+      }
       const int32_t total = sum.first + sum.second;
       const float scales[2] = {s, s / 16};
       const int32_t neg_sums[3] = {-total, -sum.first, -sum.second};

@@ -7,6 +7,7 @@
 #include "kernels/fill.h"
 #include "kernels/generic/float_dot.inl.h"
 #include "kernels/generic/quantize.inl.h"
+#include "tensor/half.h"
 
 namespace carat {
 namespace {
@@ -17,9 +18,12 @@ class ActBlock {
  public:
   explicit ActBlock(const float* x) : x_(x) {}
   float MaxAbs() const {
-    float max = 0;
-    for (int k = 0; k < kBlockCols; ++k) max = std::fabs(x_[k]) > max ? std::fabs(x_[k]) : max;
-    return max;
+    uint32_t max = 0;
+    for (int k = 0; k < kBlockCols; ++k) {
+      const uint32_t bits = FloatToBits(x_[k]) & 0x7FFFFFFF;
+      max = bits > max ? bits : max;
+    }
+    return BitsToFloat(max);
   }
   HalfSums Store(float inverse, std::byte* codes) const {
     int16_t q[kBlockCols];

@@ -12,10 +12,10 @@ namespace {
 
 constexpr int kTokenTile = 4;
 
-inline float HorizontalMax(__m256 a) {
-  __m128 m = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
-  m = _mm_max_ps(m, _mm_movehl_ps(m, m));
-  return _mm_cvtss_f32(_mm_max_ss(m, _mm_movehdup_ps(m)));
+inline int32_t HorizontalMax(__m256i a) {
+  __m128i m = _mm_max_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+  m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0x4E));
+  return _mm_cvtsi128_si32(_mm_max_epi32(m, _mm_shuffle_epi32(m, 0xB1)));
 }
 
 inline int32_t HorizontalSum(__m256i a) {
@@ -30,10 +30,14 @@ class ActBlock {
     for (int i = 0; i < 4; ++i) x_[i] = _mm256_loadu_ps(x + 8 * i);
   }
   float MaxAbs() const {
-    __m256 max = _mm256_setzero_ps();
+    const __m256i magnitude = _mm256_set1_epi32(INT32_MAX);
+    __m256i max = _mm256_setzero_si256();
     for (int i = 0; i < 4; ++i)
-      max = _mm256_max_ps(max, _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x_[i]));
-    return HorizontalMax(max);
+      max = _mm256_max_epi32(max, _mm256_and_si256(_mm256_castps_si256(x_[i]), magnitude));
+    const int32_t bits = HorizontalMax(max);
+    float f;
+    std::memcpy(&f, &bits, 4);
+    return f;
   }
   HalfSums Store(float inverse, std::byte* codes) const {
     __m256i q[4];

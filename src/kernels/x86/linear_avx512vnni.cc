@@ -16,7 +16,12 @@ class ActBlock {
  public:
   explicit ActBlock(const float* x) : x0_(_mm512_loadu_ps(x)), x1_(_mm512_loadu_ps(x + 16)) {}
   float MaxAbs() const {
-    return _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(x0_), _mm512_abs_ps(x1_)));
+    const __m512i b0 = _mm512_castps_si512(_mm512_abs_ps(x0_));
+    const __m512i b1 = _mm512_castps_si512(_mm512_abs_ps(x1_));
+    const int32_t bits = _mm512_reduce_max_epi32(_mm512_max_epi32(b0, b1));
+    float f;
+    std::memcpy(&f, &bits, 4);
+    return f;
   }
   // In 16 bits; packing leaves 4 of the first 16 columns beside 4 of the others in each lane.
   HalfSums Store(float inverse, std::byte* codes) const {
