@@ -33,20 +33,21 @@ struct RowTable {
 
 // Norm weights are float32, with Gemma 3's +1 already applied: every norm multiplies by what
 // stands here. Empty vectors and views with data == nullptr: the layer has no such tensor.
-struct LayerTensors {
+struct LayerVectors {
   std::vector<float> attn_norm, q_norm, k_norm, post_attn_norm, ffn_norm, post_ffn_norm;
+  float layer_scale = 1;
+  std::vector<float> ple_post_norm;
+  std::vector<float> router_scale;  // [D]
+  std::vector<float> expert_scale;  // [E]
+  std::vector<float> post_ffn_norm_1, pre_ffn_norm_2, post_ffn_norm_2;
+};
+
+struct LayerTensors : LayerVectors {
   MatrixView q, k, v, o;  // k, v empty on sharing layers; v empty on K=V layers
   MatrixView gate, up, down;
-  float layer_scale = 1;
-  // Per-layer inputs
   MatrixView ple_gate, ple_out;
-  std::vector<float> ple_post_norm;
-  // Experts
   MatrixView router;                                            // [E, D]
-  std::vector<float> router_scale;                              // [D]
-  std::vector<float> expert_scale;                              // [E]
   std::vector<MatrixView> expert_gate, expert_up, expert_down;  // E each: [F, D], [F, D], [D, F]
-  std::vector<float> post_ffn_norm_1, pre_ffn_norm_2, post_ffn_norm_2;
 };
 
 struct ModelTensors {

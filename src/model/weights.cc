@@ -93,10 +93,10 @@ Result<std::shared_ptr<const Weights>> PrepareWeights(const Config& config, Mode
   w->embedding_scale = static_cast<float>(config.embedding_scale);
   if (options.bf16_embedding_scale)
     w->embedding_scale = Bf16ToFloat(FloatToBf16(w->embedding_scale));
-  w->embedding = tensors.embedding;
-  w->ple_table = tensors.ple_table;
-  w->output_norm = tensors.output_norm;
-  w->ple_norm = tensors.ple_norm;
+  w->embedding = std::move(tensors.embedding);
+  w->ple_table = std::move(tensors.ple_table);
+  w->output_norm = std::move(tensors.output_norm);
+  w->ple_norm = std::move(tensors.ple_norm);
 
   uint64_t total = 0, packed = 0;
   ForEachMatrix(config, tensors, [&](const MatrixView& m) {
@@ -114,21 +114,10 @@ Result<std::shared_ptr<const Weights>> PrepareWeights(const Config& config, Mode
   }
   w->layers.resize(static_cast<size_t>(config.layers));
   for (int i = 0; i < config.layers; ++i) {
-    const LayerTensors& t = tensors.layers[i];
+    LayerTensors& t = tensors.layers[i];
     const LayerPlan& plan = config.plan[i];
     LayerWeights& l = w->layers[i];
-    l.attn_norm = t.attn_norm;
-    l.q_norm = t.q_norm;
-    l.k_norm = t.k_norm;
-    l.post_attn_norm = t.post_attn_norm;
-    l.ffn_norm = t.ffn_norm;
-    l.post_ffn_norm = t.post_ffn_norm;
-    l.layer_scale = t.layer_scale;
-    l.ple_post_norm = t.ple_post_norm;
-    l.expert_scale = t.expert_scale;
-    l.post_ffn_norm_1 = t.post_ffn_norm_1;
-    l.pre_ffn_norm_2 = t.pre_ffn_norm_2;
-    l.post_ffn_norm_2 = t.post_ffn_norm_2;
+    static_cast<LayerVectors&>(l) = std::move(static_cast<LayerVectors&>(t));
     l.q = prepare(t.q);
     if (plan.owns_kv) {
       l.k = prepare(t.k);
@@ -146,15 +135,11 @@ Result<std::shared_ptr<const Weights>> PrepareWeights(const Config& config, Mode
     l.expert_down = PrepareAll(prepare, t.expert_down);
     // The scale and D^-1/2 follow the router's weightless norm: together they are its weight.
     const double root = 1.0 / std::sqrt(static_cast<double>(config.width));
-    for (float s : t.router_scale) l.router_norm.push_back(static_cast<float>(s * root));
+    l.router_norm = std::move(l.router_scale);
+    for (float& s : l.router_norm) s = static_cast<float>(s * root);
     if (prepare.cancelled()) return Cancelled();
-
-    w->max_head_dim = std::max(w->max_head_dim, plan.head_dim);
-    w->max_q_width = std::max(w->max_q_width, plan.head_dim * config.heads);
-    w->max_kv_width = std::max(w->max_kv_width, plan.head_dim * plan.kv_heads);
-    w->max_ff = std::max(w->max_ff, plan.ff_width);
   }
-  w->tensors = std::move(tensors);
+  w->files = std::move(tensors.files);
   return std::shared_ptr<const Weights>(std::move(w));
 }
 
@@ -179,7 +164,7 @@ WeightBytes CountWeights(const Config& config, const ModelTensors& tensors, Nume
                           &l.post_ffn_norm_1, &l.pre_ffn_norm_2, &l.post_ffn_norm_2})
       floats += v->size();
   n.parameters += floats;
-  n.anonymous += 2 * 4 * floats;  // the tensors' copy and the weights' copy
+  n.anonymous += sizeof(float) * floats;
   return n;
 }
 

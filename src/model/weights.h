@@ -16,17 +16,12 @@
 
 namespace carat {
 
-struct LayerWeights {
-  std::vector<float> attn_norm, q_norm, k_norm, post_attn_norm, ffn_norm, post_ffn_norm;
+struct LayerWeights : LayerVectors {
   Linear q, k, v, o, gate, up, down;
-  float layer_scale = 1;
   Linear ple_gate, ple_out;
-  std::vector<float> ple_post_norm;
   Linear router;
-  std::vector<float> router_norm;  // router.scale * D^-1/2: the weight of the router's norm
-  std::vector<float> expert_scale;
+  std::vector<float> router_norm;  // router_scale * D^-1/2: the weight of the router's norm
   std::vector<Linear> expert_gate, expert_up, expert_down;
-  std::vector<float> post_ffn_norm_1, pre_ffn_norm_2, post_ffn_norm_2;
 };
 
 // Immutable once made; shared by all contexts of a model.
@@ -42,9 +37,7 @@ struct Weights {
   // part only for rows whose logits are wanted (text-model.md 8.1).
   Linear ple_projection_own, ple_projection_rest;
   std::vector<LayerWeights> layers;
-  ModelTensors tensors;  // keeps the files mapped
-  // Biggest widths, for scratch.
-  int max_head_dim = 0, max_kv_width = 0, max_q_width = 0, max_ff = 0;
+  std::vector<std::shared_ptr<const MappedFile>> files;  // what was not packed is read from them
 };
 
 struct PrepareOptions {
