@@ -179,11 +179,6 @@ Result<GenerationDefaults> ReadGenerationDefaults(const Checkpoint& checkpoint,
                                                       : ReadHfGeneration(checkpoint, config);
 }
 
-int Config::owners() const {
-  return static_cast<int>(
-      std::count_if(plan.begin(), plan.end(), [](const LayerPlan& p) { return p.owns_kv; }));
-}
-
 int Config::first_shared() const {
   const auto it =
       std::find_if(plan.begin(), plan.end(), [](const LayerPlan& p) { return !p.owns_kv; });

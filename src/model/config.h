@@ -56,12 +56,13 @@ struct Config {
   double embedding_scale = 1;         // sqrt(D), unrounded
   RopePlan rope[2];                   // [0] sliding, [1] global
   std::vector<LayerPlan> plan;        // L entries
-  // Placeholder ids; -1 where the model has none. In PLE they use the row of id 0 (2.3).
+  // Soft-token ids, whose rows come from media; -1 where the model has none. In PLE they use the
+  // row of id 0 (2.3).
   int32_t image_token = -1, audio_token = -1, video_token = -1;
   std::vector<std::string> warnings;
 
-  int owners() const;        // layers that own K and V
-  int first_shared() const;  // index of the first layer without own K and V, or L
+  // Index of the first layer without own K and V, or L: only the last layers share.
+  int first_shared() const;
 };
 
 // Defaults of generation (generation_config.json, or the file's general.sampling.* keys).

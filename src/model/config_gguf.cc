@@ -200,8 +200,6 @@ Result<double> ReadRopeFactor(const KeyReader& keys) {
   return keys.Float("rope.scaling.factor", 1e-3, 1e6);
 }
 
-constexpr double kMinTheta = 1, kMaxTheta = 1e15;
-
 // What gemma4 and gemma3 write alike.
 Status ReadCommon(const KeyReader& keys, ConfigSource* s) {
   Config& c = s->config;
@@ -244,8 +242,8 @@ Status ReadGemma4Heads(const Checkpoint& checkpoint, const KeyReader& keys, Conf
   return {};
 }
 
-// Ids of the soft-token placeholders, by text: no key holds them.
-Status FindPlaceholders(const GgufMetadata& meta, Config* c) {
+// Soft-token ids, by text: no key holds them.
+Status FindSoftTokens(const GgufMetadata& meta, Config* c) {
   CARAT_ASSIGN_OR_RETURN(const auto tokens, meta.RequireStrings("tokenizer.ggml.tokens"));
   for (size_t id = 0; id < tokens.size(); ++id) {
     const std::string_view text = tokens[id];
@@ -287,7 +285,7 @@ Status ReadGemma4(const Checkpoint& checkpoint, const KeyReader& keys, ConfigSou
   c.ple_width = static_cast<int>(ple);
   c.experts = static_cast<int>(experts);
   c.vision_blocks = ple == 0;  // no key for it: 12B, 26B and 31B have blocks, E2B and E4B do not
-  return FindPlaceholders(keys.metadata(), &c);
+  return FindSoftTokens(keys.metadata(), &c);
 }
 
 // A period, an array, or the default period of 6; without a window no layer slides.

@@ -101,7 +101,6 @@ TEST(GgufConfig, ReadsGemma4) {
   EXPECT_EQ(c.image_token, 2);
   EXPECT_EQ(c.audio_token, 4);
   EXPECT_EQ(c.video_token, -1);
-  EXPECT_EQ(c.owners(), 3);
   EXPECT_EQ(c.first_shared(), 3);
   std::vector<int> dims, kv, donors, ff;
   for (const LayerPlan& p : c.plan) {

@@ -13,8 +13,6 @@
 namespace carat {
 namespace {
 
-constexpr double kMinTheta = 1, kMaxTheta = 1e15;
-
 // The directory's name, for people.
 std::string DirectoryName(const Checkpoint& checkpoint) {
   std::filesystem::path dir = checkpoint.path;
@@ -329,8 +327,8 @@ Status ReadGemma3(const Section& text, const Checkpoint& checkpoint, ConfigSourc
 }
 
 // The first of two keys that the file has; a multimodal file without either means the official id.
-Result<int32_t> ReadPlaceholder(const Section& top, const char* key, const char* older_key,
-                                int64_t fallback) {
+Result<int32_t> ReadSoftToken(const Section& top, const char* key, const char* older_key,
+                              int64_t fallback) {
   for (const char* k : {key, older_key}) {
     if (!top.Has(k)) continue;
     CARAT_ASSIGN_OR_RETURN(const int64_t id, top.IntOr(k, -1, 0, kMaxVocab));
@@ -339,16 +337,16 @@ Result<int32_t> ReadPlaceholder(const Section& top, const char* key, const char*
   return static_cast<int32_t>(fallback);
 }
 
-Status ReadPlaceholders(const Section& top, Config* c) {
+Status ReadSoftTokens(const Section& top, Config* c) {
   const bool gemma4 = c->family == Family::kGemma4;
   const auto official = [&](int64_t id) { return id < c->vocab ? id : -1; };
-  CARAT_ASSIGN_OR_RETURN(c->image_token, ReadPlaceholder(top, "image_token_id", "image_token_index",
-                                                         official(gemma4 ? 258880 : 262144)));
+  CARAT_ASSIGN_OR_RETURN(c->image_token, ReadSoftToken(top, "image_token_id", "image_token_index",
+                                                       official(gemma4 ? 258880 : 262144)));
   if (!gemma4) return {};
-  CARAT_ASSIGN_OR_RETURN(c->audio_token, ReadPlaceholder(top, "audio_token_id", "audio_token_index",
-                                                         official(258881)));
-  CARAT_ASSIGN_OR_RETURN(c->video_token, ReadPlaceholder(top, "video_token_id", "video_token_index",
-                                                         official(258884)));
+  CARAT_ASSIGN_OR_RETURN(
+      c->audio_token, ReadSoftToken(top, "audio_token_id", "audio_token_index", official(258881)));
+  CARAT_ASSIGN_OR_RETURN(
+      c->video_token, ReadSoftToken(top, "video_token_id", "video_token_index", official(258884)));
   return {};
 }
 
@@ -379,8 +377,8 @@ Result<ConfigSource> ReadHfConfig(const Checkpoint& checkpoint) {
   CARAT_RETURN_IF_ERROR(type.family == Family::kGemma4
                             ? ReadGemma4(text, checkpoint, type.unified, &s)
                             : ReadGemma3(text, checkpoint, &s));
-  // Text-only checkpoints have no placeholders: there every id is looked up as it is.
-  if (nested) CARAT_RETURN_IF_ERROR(ReadPlaceholders(top, &c));
+  // Text-only checkpoints have no soft tokens: there every id is looked up as it is.
+  if (nested) CARAT_RETURN_IF_ERROR(ReadSoftTokens(top, &c));
   return s;
 }
 

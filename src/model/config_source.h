@@ -24,6 +24,7 @@ constexpr int64_t kMaxPleRow = int64_t{1} << 24;  // L * P
 constexpr int64_t kMaxExperts = 1024;
 constexpr int64_t kMaxWindow = int64_t{1} << 20;
 constexpr int64_t kMaxContext = int64_t{1} << 30;
+constexpr double kMinTheta = 1, kMaxTheta = 1e15;
 
 // One rotation as a file describes it: inv_freq[i] = theta^(-2i / head_dim) / factor, for the first
 // floor(partial * head_dim / 2) pairs.

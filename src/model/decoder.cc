@@ -179,7 +179,7 @@ Status Step::AddTableRows(int64_t row_begin, int64_t n, int first_layer, int end
   return TryRows(row_begin, row_begin + n, 8, [&](int64_t r, int thread) -> Status {
     float* table = buffers + thread * ple_stride();
     int32_t id = Id(r);
-    // Soft tokens, media placeholders and ids beyond the table use the row of <pad> (2.3).
+    // Soft rows, soft-token ids and ids beyond the table use the row of <pad> (2.3).
     if (Soft(r) || id >= c_.ple_vocab || id == c_.image_token || id == c_.audio_token ||
         id == c_.video_token)
       id = 0;

@@ -54,14 +54,6 @@ enum class TensorRole : uint8_t {
   kPostFfnNorm2,
 };
 
-enum class TensorKind : uint8_t {
-  kTable,    // rows are looked up; any type with rows that can be dequantised
-  kMatrix,   // any such type too
-  kExperts,  // E matrices, stacked
-  kNorm,     // float; Config::norms_add_one applies
-  kScale,    // float, taken as it is
-};
-
 enum class Presence : uint8_t {
   kAbsent,    // the configuration says that there is none: an error if there is
   kUnused,    // may be in the file, is never read (K and V of sharing layers)
@@ -71,7 +63,6 @@ enum class Presence : uint8_t {
 
 struct TensorSpec {
   TensorRole role;
-  TensorKind kind;
   bool per_layer;
   // Names in order of preference, without prefix ("blk.7.", "model.layers.7."); null: none left.
   std::array<const char*, 2> gguf;
