@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <optional>
 
 #include "base/checked.h"
 #include "base/printable.h"
-#include "io/checkpoint.h"
 
 namespace carat {
 namespace {
@@ -15,8 +15,8 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "values are used as they lie in files");
 
 // Real files have less than 100 keys, 2000 tensors and 16 MB of header (48 MB with a tokenizer.json
-// inside). The caps keep a hostile (also: sparse) file of any size well within a second and some
-// dozen megabytes.
+// inside). The caps keep a hostile (also: sparse) file of any size within a second and, beside its
+// mapped header, as much memory again.
 constexpr uint64_t kMaxKeys = 1 << 16;
 constexpr uint64_t kMaxTensors = 1 << 16;
 constexpr uint64_t kMaxHeaderBytes = 64 << 20;
@@ -71,7 +71,6 @@ class Parser {
   Status ReadAlignment();
   Status ReadTensorInfo();
   Status PlaceTensors();
-  Status CheckNames() const;
   Status CheckOverlap() const;
 
   uint64_t left() const { return std::min<uint64_t>(all_.size(), kMaxHeaderBytes) - at_; }
@@ -144,7 +143,7 @@ Result<GgufFile> Parser::Parse() {
     return BadFile("{}: the header is too long", name_);
   if (tensors == 0) out_.data_start = std::min<uint64_t>(out_.data_start, all_.size());
   CARAT_RETURN_IF_ERROR(PlaceTensors());
-  CARAT_RETURN_IF_ERROR(CheckNames());
+  CARAT_RETURN_IF_ERROR(CheckUniqueNames(name_, out_.tensors));
   CARAT_RETURN_IF_ERROR(CheckOverlap());
   return std::move(out_);
 }
@@ -279,17 +278,6 @@ Status Parser::PlaceTensors() {
     }
     t.offset = begin;
   }
-  return {};
-}
-
-// Sorting instead of hashing: nobody can prepare names that collide.
-Status Parser::CheckNames() const {
-  std::vector<std::string_view> names;
-  names.reserve(out_.tensors.size());
-  for (const TensorEntry& t : out_.tensors) names.push_back(t.name);
-  std::sort(names.begin(), names.end());
-  const auto twice = std::adjacent_find(names.begin(), names.end());
-  if (twice != names.end()) return BadFile("{}: tensor \"{}\" twice", name_, Printable(*twice));
   return {};
 }
 

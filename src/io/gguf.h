@@ -10,15 +10,13 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <variant>
 #include <vector>
 
 #include "base/mapped_file.h"
 #include "base/result.h"
+#include "io/tensor_entry.h"
 
 namespace carat {
-
-struct TensorEntry;
 
 enum class GgufType : uint32_t {
   kU8,

@@ -4,7 +4,6 @@
 #include <optional>
 
 #include "base/printable.h"
-#include "io/checkpoint.h"
 #include "io/gguf.h"
 
 namespace carat {

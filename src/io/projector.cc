@@ -6,7 +6,6 @@
 #include <set>
 
 #include "base/printable.h"
-#include "io/checkpoint.h"
 
 namespace carat {
 namespace {
@@ -182,7 +181,7 @@ class TensorTable {
     while (found.size() > shape.size() && found[0] == 1) found.erase(found.begin());
     if (!Same(found, shape))
       Fail(fmt::format("tensor \"{}\": expected shape {}, found {}", name, Text(shape),
-                       Text(t.shape)));
+                       ShowShape(t.shape)));
   }
 
   const std::string file_;
@@ -274,6 +273,9 @@ void CheckGemma4uv(const EncoderInfo& e, TensorTable* t) {
 void CheckGemma3(const EncoderInfo& e, TensorTable* t) {
   const uint64_t w = e.width, f = e.feed_forward, p = e.patch_size;
   const uint64_t side = e.image_size / p;
+  if (side == 0)
+    return t->Fail(
+        fmt::format("image size {}: expected at least the patch size, {}", e.image_size, p));
   t->Vector("v.patch_embd.weight", {w, 3, p, p});
   t->Vector("v.patch_embd.bias", {w});
   t->Vector("v.position_embd.weight", {side * side, w});

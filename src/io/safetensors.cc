@@ -24,6 +24,10 @@ constexpr int kMaxDepth = 64;  // of values that are skipped
 // name, the strings of "__metadata__", and nothing of unknown fields.
 class HeaderReader : public nlohmann::json_sax<Json> {
  public:
+  // The data are what `file` has from `data_start` on.
+  HeaderReader(std::shared_ptr<const MappedFile> file, uint64_t data_start)
+      : file_(std::move(file)), data_start_(data_start) {}
+
   bool null() override { return Scalar("null"); }
   bool boolean(bool v) override { return Scalar(v ? "true" : "false"); }
   bool number_integer(number_integer_t v) override { return Scalar(std::to_string(v)); }
@@ -116,18 +120,8 @@ class HeaderReader : public nlohmann::json_sax<Json> {
       state_ = State::kTop;
       return true;
     }
-    for (const auto& [has, name] : {std::pair(has_dtype_, "dtype"), std::pair(has_shape_, "shape"),
-                                    std::pair(has_offsets_, "data_offsets")}) {
-      if (!has)
-        return Fail(fmt::format("tensor \"{}\": {}: missing", Printable(tensor_.name), name));
-    }
-    if (tensors.size() >= kMaxTensors)
-      return Fail(fmt::format("more than {} tensors", kMaxTensors));
-    tensor_.offset = offsets_[0];
-    tensor_.bytes = offsets_[1];  // the end, for now
-    tensors.push_back(std::move(tensor_));
     state_ = State::kTop;
-    return true;
+    return AddTensor();
   }
 
   bool end_array() override {
@@ -144,7 +138,7 @@ class HeaderReader : public nlohmann::json_sax<Json> {
   }
 
   std::map<std::string, std::string, std::less<>> metadata;
-  std::vector<TensorEntry> tensors;  // offset: begin, bytes: end, both relative to the data
+  std::vector<TensorEntry> tensors;
   std::string problem;
 
  private:
@@ -200,6 +194,42 @@ class HeaderReader : public nlohmann::json_sax<Json> {
     return true;
   }
 
+  // Ends an entry: compares its offsets with the data, its type and its shape.
+  bool AddTensor() {
+    const auto fail = [&](const std::string& what) {
+      return Fail(fmt::format("tensor \"{}\": {}", Printable(tensor_.name), what));
+    };
+    for (const auto& [has, name] : {std::pair(has_dtype_, "dtype"), std::pair(has_shape_, "shape"),
+                                    std::pair(has_offsets_, "data_offsets")}) {
+      if (!has) return fail(fmt::format("{}: missing", name));
+    }
+    if (tensors.size() >= kMaxTensors)
+      return Fail(fmt::format("more than {} tensors", kMaxTensors));
+    const uint64_t begin = offsets_[0], end = offsets_[1], data_bytes = file_->size() - data_start_;
+    if (begin > end || end > data_bytes)
+      return fail(
+          fmt::format("data_offsets [{}, {}], the data have {} bytes", begin, end, data_bytes));
+    uint64_t elements = 1;
+    bool fits = true;
+    for (const uint64_t d : tensor_.shape) fits = fits && CheckedMul(elements, d, &elements);
+    // Types below a byte fill whole bytes over the whole tensor, not by row.
+    if (fits && elements % Info(tensor_.dtype).block_elems != 0)
+      return fail(
+          fmt::format("{} elements of {} do not make whole bytes", elements, Name(tensor_.dtype)));
+    const std::optional<uint64_t> bytes = fits ? RowBytes(tensor_.dtype, elements) : std::nullopt;
+    if (!bytes) return fail("size does not fit 64 bits");
+    if (*bytes != end - begin)
+      return fail(
+          fmt::format("type and shape make {} bytes, data_offsets {}", *bytes, end - begin));
+    tensor_.file = file_;
+    tensor_.offset = data_start_ + begin;
+    tensor_.bytes = *bytes;
+    tensors.push_back(std::move(tensor_));
+    return true;
+  }
+
+  const std::shared_ptr<const MappedFile> file_;
+  const uint64_t data_start_;
   State state_ = State::kStart;
   std::string field_;
   TensorEntry tensor_;
@@ -209,41 +239,6 @@ class HeaderReader : public nlohmann::json_sax<Json> {
   int offset_count_ = 0;
   int depth_ = 0;
 };
-
-// Turns {begin, end} into {offset, bytes} and compares them with type, shape and file.
-Status PlaceTensor(const std::string& file, uint64_t data_start, uint64_t data_bytes,
-                   TensorEntry* t) {
-  const uint64_t begin = t->offset, end = t->bytes;
-  if (begin > end || end > data_bytes)
-    return BadFile("{}: tensor \"{}\": data_offsets [{}, {}], the data have {} bytes", file,
-                   Printable(t->name), begin, end, data_bytes);
-  uint64_t elements = 1;
-  bool fits = true;
-  for (const uint64_t d : t->shape) fits = fits && CheckedMul(elements, d, &elements);
-  // Types below a byte fill whole bytes over the whole tensor, not by row.
-  if (fits && elements % Info(t->dtype).block_elems != 0)
-    return BadFile("{}: tensor \"{}\": {} elements of {} do not make whole bytes", file,
-                   Printable(t->name), elements, Name(t->dtype));
-  const std::optional<uint64_t> bytes = fits ? RowBytes(t->dtype, elements) : std::nullopt;
-  if (!bytes)
-    return BadFile("{}: tensor \"{}\": size does not fit 64 bits", file, Printable(t->name));
-  if (*bytes != end - begin)
-    return BadFile("{}: tensor \"{}\": type and shape make {} bytes, data_offsets {}", file,
-                   Printable(t->name), *bytes, end - begin);
-  t->offset = data_start + begin;
-  t->bytes = *bytes;
-  return {};
-}
-
-Status CheckUniqueNames(const std::string& file, const std::vector<TensorEntry>& tensors) {
-  std::vector<std::string_view> names;
-  names.reserve(tensors.size());
-  for (const TensorEntry& t : tensors) names.push_back(t.name);
-  std::sort(names.begin(), names.end());
-  const auto twice = std::adjacent_find(names.begin(), names.end());
-  if (twice != names.end()) return BadFile("{}: tensor \"{}\" twice", file, Printable(*twice));
-  return {};
-}
 
 }  // namespace
 
@@ -265,18 +260,14 @@ Result<SafetensorsFile> ParseSafetensors(std::shared_ptr<const MappedFile> file)
   if (header.find('\0') != std::string_view::npos)
     return BadFile("{}: the header contains a NUL", name);
 
-  HeaderReader reader;
+  const uint64_t data_start = sizeof header_bytes + header_bytes;
+  HeaderReader reader(file, data_start);
   if (!Json::sax_parse(header.begin(), header.end(), &reader))
     return BadFile("{}: {}", name, reader.problem);
   SafetensorsFile out;
   out.file = std::move(file);
   out.metadata = std::move(reader.metadata);
   out.tensors = std::move(reader.tensors);
-  const uint64_t data_start = sizeof header_bytes + header_bytes;
-  for (TensorEntry& t : out.tensors) {
-    CARAT_RETURN_IF_ERROR(PlaceTensor(name, data_start, all.size() - data_start, &t));
-    t.file = out.file;
-  }
   CARAT_RETURN_IF_ERROR(CheckUniqueNames(name, out.tensors));
 
   std::sort(out.tensors.begin(), out.tensors.end(), [](const TensorEntry& a, const TensorEntry& b) {

@@ -13,7 +13,7 @@
 
 #include "base/mapped_file.h"
 #include "base/result.h"
-#include "io/checkpoint.h"
+#include "io/tensor_entry.h"
 #include "tensor/dtype.h"
 
 namespace carat {

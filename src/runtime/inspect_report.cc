@@ -9,13 +9,6 @@
 #include "base/printable.h"
 
 namespace carat {
-namespace {
-
-std::string ShowShape(const std::vector<uint64_t>& shape) {
-  return fmt::format("[{}]", fmt::join(shape, ", "));
-}
-
-}  // namespace
 
 ReportBuilder::ReportBuilder(std::string_view kind, const std::filesystem::path& path)
     : kind_(kind), json_(std::make_unique<Json>(Json::object())) {
