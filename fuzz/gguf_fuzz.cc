@@ -9,6 +9,7 @@
 #include "io/adapter.h"
 #include "io/checkpoint.h"
 #include "io/gguf.h"
+#include "io/gguf_for_test.h"
 #include "io/projector.h"
 
 namespace {
@@ -63,7 +64,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     return 0;
   }
   ReadEverything(*file);
-  for (const GgufFile* base : {static_cast<const GgufFile*>(nullptr), &*file}) {
+  const carat::Checkpoint model = carat::test::CheckpointOf(*file);
+  for (const carat::Checkpoint* base : {static_cast<const carat::Checkpoint*>(nullptr), &model}) {
     if (const auto adapter = carat::CheckAdapter(*file, base); !adapter)
       CheckMessage(adapter.error());
   }

@@ -2,9 +2,7 @@
 #include "io/adapter.h"
 
 #include <cmath>
-#include <functional>
 #include <map>
-#include <optional>
 
 #include "base/printable.h"
 
@@ -15,26 +13,10 @@ constexpr std::string_view kA = ".lora_a";
 constexpr std::string_view kB = ".lora_b";
 constexpr std::string_view kEmbedding = "token_embd.weight";
 
-bool EndsWith(std::string_view text, std::string_view end) {
-  return text.size() >= end.size() && text.substr(text.size() - end.size()) == end;
-}
-
-// What is asked of the model below, whichever way it was opened.
-struct Base {
-  const GgufMetadata* metadata = nullptr;
-  std::function<const TensorEntry*(std::string_view)> find;
-};
-
 struct Halves {
   const TensorEntry* a = nullptr;
   const TensorEntry* b = nullptr;
 };
-
-std::string Shape(const TensorEntry& t) {
-  std::string out = "[";
-  for (const uint64_t d : t.shape) out += (out.size() > 1 ? ", " : "") + std::to_string(d);
-  return out + "]";
-}
 
 Status CheckKeys(const GgufMetadata& m, AdapterInfo* out) {
   CARAT_ASSIGN_OR_RETURN(const std::string type, m.StringOr("general.type", ""));
@@ -57,11 +39,11 @@ Result<std::map<std::string, Halves>> CollectPairs(const GgufFile& adapter) {
   const std::string& file = adapter.metadata->file;
   std::map<std::string, Halves> pairs;
   for (const TensorEntry& t : adapter.tensors) {
-    const bool a = EndsWith(t.name, kA);
-    if (a || EndsWith(t.name, kB)) {
+    const bool a = t.name.ends_with(kA);
+    if (a || t.name.ends_with(kB)) {
       Halves& halves = pairs[t.name.substr(0, t.name.size() - kA.size())];
       (a ? halves.a : halves.b) = &t;
-    } else if (!EndsWith(t.name, "_norm.weight")) {
+    } else if (!t.name.ends_with("_norm.weight")) {
       return BadFile("{}: tensor \"{}\": expected a name ending in \"{}\" or \"{}\"", file,
                      Printable(t.name), kA, kB);
     }
@@ -87,13 +69,13 @@ Result<AdapterPair> CheckPair(const std::string& file, const std::string& name, 
     return BadFile(
         "{}: tensors \"{}\": expected two dimensions each (three for experts), found {} "
         "and {}",
-        file, Printable(name), Shape(a), Shape(b));
+        file, Printable(name), ShowShape(a.shape), ShowShape(b.shape));
   AdapterPair pair;
   pair.base = name;
   if (dims == 3) {
     if (a.shape[0] != b.shape[0])
       return BadFile("{}: tensors \"{}\": different numbers of experts: {} and {}", file,
-                     Printable(name), Shape(a), Shape(b));
+                     Printable(name), ShowShape(a.shape), ShowShape(b.shape));
     pair.experts = a.shape[0];
   }
   // Row-major: a is [rank, in], b is [out, rank]. Both halves of the embedding are tables of rows:
@@ -109,12 +91,12 @@ Result<AdapterPair> CheckPair(const std::string& file, const std::string& name, 
                    Printable(name), rank_a, pair.rank);
   if (pair.rank == 0 || pair.in == 0 || pair.out == 0 || pair.experts == 0)
     return BadFile("{}: tensors \"{}\": rank and widths must not be 0: {} and {}", file,
-                   Printable(name), Shape(a), Shape(b));
+                   Printable(name), ShowShape(a.shape), ShowShape(b.shape));
   return pair;
 }
 
-Status CheckAgainst(const Base& base, const std::string& file, const AdapterPair& pair) {
-  const TensorEntry* t = base.find(pair.base);
+Status CheckAgainst(const Checkpoint& base, const std::string& file, const AdapterPair& pair) {
+  const TensorEntry* t = base.Find(pair.base);
   if (!t)
     return BadFile("{}: changes tensor \"{}\", which {} does not have", file, Printable(pair.base),
                    base.metadata->file);
@@ -124,18 +106,21 @@ Status CheckAgainst(const Base& base, const std::string& file, const AdapterPair
   std::vector<uint64_t> want = {pair.out, pair.in};
   if (pair.experts > 1) want.insert(want.begin(), pair.experts);
   if (shape != want)
-    return BadFile("{}: tensor \"{}\": the adapter fits [{}{}, {}], the model has {}", file,
-                   Printable(pair.base),
-                   pair.experts > 1 ? std::to_string(pair.experts) + ", " : "", pair.out, pair.in,
-                   Shape(*t));
+    return BadFile("{}: tensor \"{}\": the adapter fits {}, the model has {}", file,
+                   Printable(pair.base), ShowShape(want), ShowShape(t->shape));
   return {};
 }
 
-Result<AdapterInfo> Check(const GgufFile& adapter, const Base* base) {
+}  // namespace
+
+Result<AdapterInfo> CheckAdapter(const GgufFile& adapter, const Checkpoint* base) {
   const GgufMetadata& m = *adapter.metadata;
   AdapterInfo out;
   CARAT_RETURN_IF_ERROR(CheckKeys(m, &out));
   if (base) {
+    if (!base->metadata)
+      return InvalidArgument("{}: the base of a GGUF adapter must be a GGUF model",
+                             base->path.string());
     CARAT_ASSIGN_OR_RETURN(const std::string architecture,
                            base->metadata->RequireString("general.architecture"));
     if (out.architecture != architecture)
@@ -151,27 +136,6 @@ Result<AdapterInfo> Check(const GgufFile& adapter, const Base* base) {
     out.pairs.push_back(std::move(pair));
   }
   return out;
-}
-
-}  // namespace
-
-Result<AdapterInfo> CheckAdapter(const GgufFile& adapter, const GgufFile* base) {
-  if (!base) return Check(adapter, nullptr);
-  std::map<std::string_view, const TensorEntry*> tensors;
-  for (const TensorEntry& t : base->tensors) tensors[t.name] = &t;
-  const Base model{base->metadata.get(), [&](std::string_view name) -> const TensorEntry* {
-                     const auto it = tensors.find(name);
-                     return it == tensors.end() ? nullptr : it->second;
-                   }};
-  return Check(adapter, &model);
-}
-
-Result<AdapterInfo> CheckAdapter(const GgufFile& adapter, const Checkpoint& base) {
-  if (!base.metadata)
-    return InvalidArgument("{}: the base of a GGUF adapter must be a GGUF model",
-                           base.path.string());
-  const Base model{base.metadata.get(), [&](std::string_view name) { return base.Find(name); }};
-  return Check(adapter, &model);
 }
 
 }  // namespace carat

@@ -31,9 +31,7 @@ struct AdapterInfo {
 
 // Checks kind, keys, pairs and shapes of an adapter; with `base`, also that the architecture is the
 // same and that every changed tensor exists there and fits. Tensors that end in "_norm.weight" are
-// ignored. Errors: kBadFile.
-Result<AdapterInfo> CheckAdapter(const GgufFile& adapter, const GgufFile* base);
-// The same against a model that may have several parts. Requires base.format == kGguf.
-Result<AdapterInfo> CheckAdapter(const GgufFile& adapter, const Checkpoint& base);
+// ignored. Errors: kBadFile, kInvalidArgument (base is no GGUF model).
+Result<AdapterInfo> CheckAdapter(const GgufFile& adapter, const Checkpoint* base);
 
 }  // namespace carat

@@ -35,7 +35,8 @@ std::string Problem(const GgufBytes& adapter, const GgufBytes& base) {
   const auto a = adapter.Parse();
   const auto b = base.Parse();
   EXPECT_TRUE(a && b);
-  const auto info = CheckAdapter(*a, &*b);
+  const Checkpoint model = test::CheckpointOf(*b);
+  const auto info = CheckAdapter(*a, &model);
   return info ? "accepted" : info.error().message;
 }
 
@@ -50,7 +51,8 @@ TEST(Adapter, ReadsPairsOfMatricesEmbeddingsAndExperts) {
       .Tensor("blk.0.attn_norm.weight", {4});
   const auto file = bytes.Parse(), base = Base().Parse();
   ASSERT_TRUE(file && base);
-  for (const GgufFile* model : {static_cast<const GgufFile*>(nullptr), &*base}) {
+  const Checkpoint checkpoint = test::CheckpointOf(*base);
+  for (const Checkpoint* model : {static_cast<const Checkpoint*>(nullptr), &checkpoint}) {
     const auto info = CheckAdapter(*file, model);
     ASSERT_TRUE(info) << info.error().message;
     EXPECT_EQ(info->alpha, 8);
@@ -164,6 +166,11 @@ TEST(Projector, RefusesKeysOutOfRange) {
               HasSubstr("expected gemma4v, gemma4uv or gemma3"));
   EXPECT_THAT(Problem(Vision([](Keys* k) { k->projector = "gemma4uv"; })),
               HasSubstr("block_count\": expected 0 for gemma4uv"));
+  EXPECT_THAT(Problem(Vision([](Keys* k) {
+                k->projector = "gemma3";
+                k->image = 1;
+              })),
+              HasSubstr("image size 1: expected at least the patch size, 2"));
   GgufBytes none;
   none.String("general.architecture", "clip");
   EXPECT_THAT(Problem(none), HasSubstr("neither a vision nor an audio encoder"));

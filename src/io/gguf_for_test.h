@@ -113,4 +113,13 @@ inline Result<GgufFile> ParseGgufBytes(std::string_view bytes) {
 }
 inline Result<GgufFile> GgufBytes::Parse() const { return ParseGgufBytes(Bytes()); }
 
+// A model of one file, as OpenCheckpoint gives it.
+inline Checkpoint CheckpointOf(const GgufFile& file) {
+  Checkpoint out;
+  out.path = file.file->path();
+  out.metadata = file.metadata;
+  for (const TensorEntry& t : file.tensors) out.tensors.emplace(t.name, t);
+  return out;
+}
+
 }  // namespace carat::test

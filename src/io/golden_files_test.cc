@@ -34,7 +34,7 @@ Status OpenAs(const std::string& kind, const fs::path& path, const fs::path& bas
     CARAT_RETURN_IF_ERROR(OpenCheckpoint(path.parent_path()));
   } else if (kind == "adapter") {
     CARAT_ASSIGN_OR_RETURN(const GgufFile adapter, OpenGguf(path));
-    CARAT_ASSIGN_OR_RETURN(const GgufFile base, OpenGguf(base_path));
+    CARAT_ASSIGN_OR_RETURN(const Checkpoint base, OpenCheckpoint(base_path));
     CARAT_RETURN_IF_ERROR(CheckAdapter(adapter, &base));
   } else if (kind == "mmproj") {
     CARAT_ASSIGN_OR_RETURN(const GgufFile file, OpenGguf(path));

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "base/printable.h"
 #include "io/adapter.h"
@@ -128,18 +129,11 @@ Result<InspectReport> InspectModelFile(const std::filesystem::path& path,
 Result<InspectReport> InspectAdapter(const std::filesystem::path& path,
                                      const InspectOptions& options) {
   CARAT_ASSIGN_OR_RETURN(const GgufFile file, OpenGguf(path));
-  Result<AdapterInfo> checked = Internal("not checked");
-  if (options.base.empty()) {
-    checked = CheckAdapter(file, nullptr);
-  } else {
-    CARAT_ASSIGN_OR_RETURN(const Checkpoint base, OpenCheckpoint(options.base));
-    if (base.format != CheckpointFormat::kGguf) {
-      return InvalidArgument("{}: the base of a GGUF adapter must be a GGUF model",
-                             options.base.string());
-    }
-    checked = CheckAdapter(file, base);
+  std::optional<Checkpoint> base;
+  if (!options.base.empty()) {
+    CARAT_ASSIGN_OR_RETURN(base, OpenCheckpoint(options.base));
   }
-  CARAT_ASSIGN_OR_RETURN(const AdapterInfo info, std::move(checked));
+  CARAT_ASSIGN_OR_RETURN(const AdapterInfo info, CheckAdapter(file, base ? &*base : nullptr));
   ReportBuilder report("adapter", path);
   report.Add("format", "gguf");
   report.Add("architecture", info.architecture, "architecture", Printable(info.architecture));
