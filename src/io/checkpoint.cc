@@ -27,10 +27,6 @@ bool Exists(const fs::path& path) {
   return fs::exists(path, ec);
 }
 
-bool EndsWith(std::string_view text, std::string_view end) {
-  return text.size() >= end.size() && text.substr(text.size() - end.size()) == end;
-}
-
 Result<std::string> ReadText(const fs::path& path) {
   CARAT_ASSIGN_OR_RETURN(const std::shared_ptr<const MappedFile> file, MappedFile::Open(path));
   if (file->size() > kMaxTextBytes)
@@ -49,6 +45,12 @@ Status ReadTexts(const fs::path& folder, Checkpoint* out) {
   return {};
 }
 
+// Names are unique: the readers of one file and of a split have checked.
+void Add(TensorEntry t, Checkpoint* out) {
+  std::string name = t.name;
+  out->tensors.emplace(std::move(name), std::move(t));
+}
+
 Result<Checkpoint> OpenGgufCheckpoint(const fs::path& path) {
   CARAT_ASSIGN_OR_RETURN(std::vector<GgufFile> shards, OpenGgufShards(path));
   Checkpoint out;
@@ -56,23 +58,8 @@ Result<Checkpoint> OpenGgufCheckpoint(const fs::path& path) {
   out.path = path;
   out.metadata = shards[0].metadata;
   for (GgufFile& shard : shards)
-    for (TensorEntry& t : shard.tensors) {
-      std::string name = t.name;
-      out.tensors.emplace(std::move(name), std::move(t));  // unique: OpenGgufShards checked
-    }
+    for (TensorEntry& t : shard.tensors) Add(std::move(t), &out);
   return out;
-}
-
-Status AddTensors(std::vector<TensorEntry> tensors, Checkpoint* out) {
-  for (TensorEntry& t : tensors) {
-    std::string name = t.name;
-    const std::string file = t.file->path().string();
-    const auto [it, added] = out->tensors.emplace(std::move(name), std::move(t));
-    if (!added)
-      return BadFile("{}: tensor \"{}\" is also in {}", file, Printable(it->first),
-                     it->second.file->path().string());
-  }
-  return {};
 }
 
 Result<Checkpoint> OpenSingleSafetensors(const fs::path& path) {
@@ -80,7 +67,7 @@ Result<Checkpoint> OpenSingleSafetensors(const fs::path& path) {
   Checkpoint out;
   out.format = CheckpointFormat::kHuggingFace;
   out.path = path;
-  CARAT_RETURN_IF_ERROR(AddTensors(std::move(tensors), &out));
+  for (TensorEntry& t : tensors) Add(std::move(t), &out);
   CARAT_RETURN_IF_ERROR(ReadTexts(path.parent_path(), &out));
   if (path.filename().string().find("-of-") != std::string::npos &&
       Exists(path.parent_path() / kIndexName))
@@ -89,10 +76,10 @@ Result<Checkpoint> OpenSingleSafetensors(const fs::path& path) {
   return out;
 }
 
-// Names in an index come from outside and are joined to a folder: nothing but a plain name.
+// Names in an index come from outside, are joined to a folder and shown: nothing but a plain name.
 bool IsPlainName(const std::string& name) {
   return !name.empty() && name != "." && name != ".." &&
-         name.find_first_of(std::string_view("/\\\0", 3)) == std::string::npos;
+         name.find_first_of("/\\") == std::string::npos && Printable(name, name.size()) == name;
 }
 
 Result<Checkpoint> OpenIndex(const fs::path& path) {
@@ -127,8 +114,7 @@ Result<Checkpoint> OpenIndex(const fs::path& path) {
     std::string first_extra;
     for (TensorEntry& t : tensors) {
       if (names.count(t.name)) {
-        std::string name = t.name;
-        out.tensors.emplace(std::move(name), std::move(t));
+        Add(std::move(t), &out);
       } else if (const auto other = shard_of.find(t.name); other != shard_of.end()) {
         return BadFile("{}: tensor \"{}\" is also in {}, where the index has it",
                        t.file->path().string(), Printable(t.name), Printable(other->second));
@@ -199,7 +185,7 @@ Result<Checkpoint> OpenGgufFolder(const fs::path& folder) {
 }
 
 Result<Checkpoint> OpenFile(const fs::path& path) {
-  if (EndsWith(path.filename().string(), ".json")) return OpenIndex(path);
+  if (path.filename().string().ends_with(".json")) return OpenIndex(path);
   CARAT_ASSIGN_OR_RETURN(const std::shared_ptr<const MappedFile> file, MappedFile::Open(path));
   const std::string_view head(reinterpret_cast<const char*>(file->bytes().data()),
                               std::min<size_t>(file->size(), 16));

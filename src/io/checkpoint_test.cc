@@ -98,9 +98,10 @@ TEST_F(Checkpoints, RefusesATensorThatTwoPartsHave) {
 TEST_F(Checkpoints, RefusesWhatAnIndexMustNotSay) {
   Tensors("a.safetensors", {"w"});
   for (const char* name : {"", ".", "..", "../a.safetensors", "x/a.safetensors", "/a", "..\\\\a",
-                           "a.safetensors\\u0000"}) {
+                           "a.safetensors\\u0000", "a\\nb", "\\u001b[2J"}) {
     Text("model.safetensors.index.json", std::string(R"({"weight_map":{"w":")") + name + R"("}})");
     EXPECT_THAT(Problem(), HasSubstr("expected a plain file name")) << name;
+    EXPECT_EQ(Problem().find_first_of("\n\x1b"), std::string::npos) << name;
   }
   Text("model.safetensors.index.json", R"({"weight_map":{"w":1}})");
   EXPECT_THAT(Problem(), HasSubstr("expected a string, found number 1"));
