@@ -28,17 +28,18 @@ std::span<const std::byte> Bytes(std::string_view text) { return std::as_bytes(s
 class TempFile {
  public:
   static Result<TempFile> Create(const std::filesystem::path& target) {
-    TempFile out;
+    std::filesystem::path path;
     for (int i = 0; i < 1000; ++i) {
-      out.path_ = target;
-      out.path_ += fmt::format(".tmp{}-{}", ::getpid(), i);
-      out.fd_ = ::open(out.path_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-      if (out.fd_ >= 0 || errno != EEXIST) break;
+      path = target;
+      path += fmt::format(".tmp{}-{}", ::getpid(), i);
+      const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+      if (fd >= 0) return TempFile(std::move(path), fd);
+      if (errno != EEXIST) break;
     }
-    if (out.fd_ < 0) return Failed(out.path_, "cannot be created");
-    return out;
+    return Failed(path, "cannot be created");
   }
   TempFile() = default;
+  TempFile(std::filesystem::path path, int fd) : path_(std::move(path)), fd_(fd) {}
   TempFile(TempFile&& o) noexcept
       : path_(std::exchange(o.path_, {})), fd_(std::exchange(o.fd_, -1)) {}
   TempFile& operator=(TempFile&& o) noexcept {
