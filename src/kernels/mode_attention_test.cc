@@ -303,6 +303,24 @@ TEST(ModeAttention, ARowKeepsItsBitsInAnyTile) {
   }
 }
 
+TEST(ModeAttention, AQueryThatIsNoNumberSpoilsItsOwnRowOnly) {
+  for (const Set& set : Sets()) {
+    const int dh = 24;
+    const Cache cache(set, dh, 0, 100, 1);
+    std::vector<Row> tile;
+    for (int r = 0; r < 3; ++r) tile.push_back({Query(dh, static_cast<uint32_t>(r)), 3, 90});
+    const auto want = Attend(set, cache, tile);
+    for (int d = 0; d < dh; ++d) {
+      auto bad = tile;
+      bad[1].q[static_cast<size_t>(d)] = NAN;
+      const auto got = Attend(set, cache, bad);
+      for (float x : got[1]) ASSERT_TRUE(std::isnan(x)) << set.name << " " << d;
+      ASSERT_EQ(got[0], want[0]) << set.name;
+      ASSERT_EQ(got[2], want[2]) << set.name;
+    }
+  }
+}
+
 TEST(ModeAttention, MoreBlocksThanNeededChangeNoBit) {
   for (const Set& set : Sets()) {
     const int dh = 48;

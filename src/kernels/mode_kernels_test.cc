@@ -266,6 +266,28 @@ TEST(ModeKernels, SoftcapIsMonotonic) {
   }
 }
 
+// A damaged weight must show in the logits.
+TEST(ModeKernels, WhatIsNoNumberStaysNone) {
+  for (const Set& s : Sets()) {
+    for (int64_t n : {1, 16, 21}) {
+      for (int64_t at = 0; at < n; ++at) {
+        const auto finite = Random(n, 15, 5);
+        auto x = finite, y = finite;
+        x[at] = NAN;
+        s.k->gelu_mul(x.data(), finite.data(), y.data(), n);
+        auto capped = x;
+        s.k->softcap(capped.data(), n, 30);
+        for (int64_t i = 0; i < n; ++i) {
+          EXPECT_EQ(std::isnan(y[i]), i == at) << s.name << " gelu " << i;
+          EXPECT_EQ(std::isnan(capped[i]), i == at) << s.name << " softcap " << i;
+        }
+        s.k->rms_norm(x.data(), nullptr, y.data(), n, 1e-6f);
+        for (float v : y) EXPECT_TRUE(std::isnan(v)) << s.name << " norm";
+      }
+    }
+  }
+}
+
 TEST(ModeKernels, StoreKvWritesOneLaneAndRoundsLikeHalf) {
   for (const Set& s : Sets()) {
     for (int64_t dh : {8, 16, 24, 80, 256}) {

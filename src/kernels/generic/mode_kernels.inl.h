@@ -34,21 +34,22 @@ inline ExpParts SplitExp(const Wide& x) {
 // adding positions of weight zero to a sum cannot even change the sign of a zero.
 constexpr float kExpFloor = -69.0f;
 
-// e^x for x <= 88; -infinity gives 0.
+// e^x for x <= 88; -infinity gives 0. Here and below the bound comes first in Max and Min: NaN
+// stays.
 inline Wide ExpUpTo88(const Wide& x) {
   const Wide floor = SetW(kExpFloor);
-  const ExpParts e = SplitExp(Max(x, floor));
+  const ExpParts e = SplitExp(Max(floor, x));
   return IfLess(x, floor, SetW(0), Fma(e.scale, e.m1, e.scale));
 }
 
 inline Wide Exp(const Wide& x) {
   const Wide top = SetW(88);
-  return IfLess(top, x, SetW(__builtin_inff()), ExpUpTo88(Min(x, top)));
+  return IfLess(top, x, SetW(__builtin_inff()), ExpUpTo88(Min(top, x)));
 }
 
 // With e = e^(-2|x|) - 1, free of cancellation: tanh |x| = -e / (e + 2).
 inline Wide Tanh(const Wide& x) {
-  const ExpParts p = SplitExp(Max(Mul(Abs(x), SetW(-2)), SetW(kExpFloor)));
+  const ExpParts p = SplitExp(Max(SetW(kExpFloor), Mul(Abs(x), SetW(-2))));
   const Wide e = Fma(p.scale, p.m1, Sub(p.scale, SetW(1)));
   return CopySign(Div(e, Add(e, SetW(2))), x);
 }

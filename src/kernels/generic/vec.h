@@ -61,7 +61,7 @@ inline Vec Round(Vec a) {  // to nearest even integer
   return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
 }
 inline Vec Fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }  // a * b + c
-// 2^n for integral n in [-126, 127].
+// 2^n for integral n in [-126, 127]; anything for NaN.
 inline Vec Exp2Int(Vec n) {
   const __m512i e = _mm512_add_epi32(_mm512_cvtps_epi32(n.v), _mm512_set1_epi32(127));
   return {_mm512_castsi512_ps(_mm512_slli_epi32(e, 23))};
@@ -226,8 +226,10 @@ inline Vec Round(Vec a) {
   return a;
 }
 inline Vec Exp2Int(Vec n) {
-  for (int i = 0; i < kLanes; ++i)
-    n.v[i] = FloatOfBits(static_cast<uint32_t>(static_cast<int>(n.v[i]) + 127) << 23);
+  for (int i = 0; i < kLanes; ++i) {
+    const float number = n.v[i] == n.v[i] ? n.v[i] : 0;
+    n.v[i] = FloatOfBits(static_cast<uint32_t>(static_cast<int>(number) + 127) << 23);
+  }
   return n;
 }
 

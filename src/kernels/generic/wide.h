@@ -86,11 +86,11 @@ inline Pair<T> Div(const Pair<T>& a, const Pair<T>& b) {
   return {Div(a.lo, b.lo), Div(a.hi, b.hi)};
 }
 template <class T>
-inline Pair<T> Min(const Pair<T>& a, const Pair<T>& b) {  // the second where the first is NaN
+inline Pair<T> Min(const Pair<T>& a, const Pair<T>& b) {  // the second where one is NaN
   return {Min(a.lo, b.lo), Min(a.hi, b.hi)};
 }
 template <class T>
-inline Pair<T> Max(const Pair<T>& a, const Pair<T>& b) {  // the second where the first is NaN
+inline Pair<T> Max(const Pair<T>& a, const Pair<T>& b) {  // the second where one is NaN
   return {Max(a.lo, b.lo), Max(a.hi, b.hi)};
 }
 template <class T>
